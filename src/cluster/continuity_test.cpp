@@ -1,0 +1,629 @@
+// Backups, restores and drills of a real cluster. The exactness test checks 10,000 transactions; ENISHI_LONG_TESTS=1 restores forty random
+// moments of them instead of three.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "cluster/cluster.hpp"
+#include "cluster/files.hpp"
+#include "cluster/guardian.hpp"
+#include "cluster/migrations.hpp"
+#include "cluster/restore.hpp"
+#include "cluster/session.hpp"
+
+namespace enishi::cluster {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+
+struct Folder {
+  fs::path path;
+  Folder() {
+    std::string pattern = "/tmp/enishi-test-XXXXXX";
+    path = mkdtemp(pattern.data());
+    chmod(path.c_str(), 0755);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+Options quick(const fs::path& data, bool archive) {
+  Options o;
+  o.data = data;
+  o.durable = false;
+  o.max_connections = 40;
+  o.archive = archive;
+  return o;
+}
+
+Pace fast() { return {.tick = Millis(100), .heartbeat = Millis(400), .first_work = Millis(20), .first_drill = Millis(86400000)}; }
+
+std::unique_ptr<EmbeddedCluster> started(Options options) {
+  auto cluster = EmbeddedCluster::start(std::move(options));
+  if (!cluster) throw std::runtime_error(cluster.error().code + ": " + cluster.error().detail);
+  return std::move(*cluster);
+}
+
+Task<Result<std::string>> first_value(pg::Lease& lease, std::string sql) {
+  auto rows = co_await lease.script(std::move(sql), Deadline::in(Millis(60000)));
+  if (!rows) co_return tl::make_unexpected(rows.error());
+  co_return rows->size() > 0 && rows->columns() > 0 ? std::string(rows->text(0, 0)) : std::string();
+}
+
+/// The first value of the answer, or "error: …".
+std::string ask(Session& session, const std::string& sql) {
+  auto said = session.with<std::string>([&sql](pg::Lease& lease) { return first_value(lease, sql); });
+  return said ? *said : "error: " + said.error().code + " " + said.error().detail;
+}
+std::string ask(const EmbeddedCluster& cluster, const std::string& sql) {
+  Session session(cluster.conninfo("postgres"), Millis(60000));
+  return ask(session, sql);
+}
+
+void migrate_all(const EmbeddedCluster& cluster) {
+  auto all = embedded_migrations();
+  Session session(cluster.conninfo("enishi_owner"), Millis(60000));
+  auto done = session.with<MigrationReport>([&all](pg::Lease& lease) { return migrate(lease, *all, "test"); });
+  if (!done) throw std::runtime_error(done.error().detail);
+}
+
+json::object parsed(const std::string& text) {
+  boost::system::error_code bad;
+  auto v = json::parse(text, bad);
+  return !bad && v.is_object() ? v.get_object() : json::object();
+}
+
+bool has_problem(const std::string& status, std::string_view code) {
+  return status.find("\"code\":\"" + std::string(code) + "\"") != std::string::npos;
+}
+bool has_backup(const std::string& status) {
+  const auto o = parsed(status);
+  const auto* r = o.if_contains("repository");
+  return r != nullptr && !r->at("backups").as_array().empty();
+}
+bool receiving(const std::string& status) {
+  const auto o = parsed(status);
+  const auto* r = o.if_contains("receiver");
+  return r != nullptr && r->at("state").as_string() == "streaming";
+}
+/// Everything written before `lsn` is with the receiver.
+void wait_received(const EmbeddedCluster& cluster) {
+  Session session(cluster.conninfo("postgres"));
+  const auto limit = Deadline::in(Millis(30000));
+  ask(session, "select pg_switch_wal()");
+  const auto lsn = ask(session, "select pg_current_wal_lsn()");
+  while (ask(session, "select bool_or(write_lsn >= '" + lsn + "') from pg_stat_replication where application_name = 'enishi_receiver'") !=
+         "t") {
+    if (limit.passed()) throw std::runtime_error("the receiver does not get on");
+    std::this_thread::sleep_for(50ms);
+  }
+}
+
+std::vector<fs::path> wal_files(const fs::path& data) {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(data / "pgdata" / "pg_wal"))
+    if (parse_wal_file(entry.path().filename().string())) out.push_back(entry.path());
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+TEST(Moments, are_read_with_offsets_and_microseconds_and_written_in_utc) {
+  EXPECT_EQ(to_text(*parse_moment("2026-11-22 13:05:01.123456+09")), "2026-11-22T04:05:01.123456Z");
+  EXPECT_EQ(to_text(*parse_moment("2026-11-22T13:05:01Z")), "2026-11-22T13:05:01.000000Z");
+  EXPECT_EQ(to_text(*parse_moment("2026-11-22 13:05")), "2026-11-22T04:05:00.000000Z");
+  EXPECT_EQ(to_text(*parse_moment("2026-11-22 00:00:00.5-03:30")), "2026-11-22T03:30:00.500000Z");
+  EXPECT_EQ(to_text(*parse_moment("1999-12-31 23:59:59.999999+00")), "1999-12-31T23:59:59.999999Z");
+  for (const auto* wrong :
+       {"", "2026-11-22", "2026-02-30 10:00", "2026-11-22 24:00", "2026-11-22 10:00:00.1234567", "2026-11-22 10:00 JST", "yesterday"})
+    EXPECT_FALSE(parse_moment(wrong)) << wrong;
+}
+
+TEST(Moments, positions_and_wal_file_names_are_one_thing_in_two_spellings) {
+  const auto lsn = Lsn::parse("2/FE001028");
+  ASSERT_TRUE(lsn);
+  EXPECT_EQ(lsn->str(), "2/FE001028");
+  EXPECT_EQ(wal_file_name(3, *lsn), "0000000300000002000000FE");
+  EXPECT_EQ(parse_wal_file("0000000300000002000000FE")->second.str(), "2/FE000000");
+  for (const auto* wrong : {"", "/", "0/", "/1", "1/2/3", "g/1", "123456789/1"}) EXPECT_FALSE(Lsn::parse(wrong)) << wrong;
+  EXPECT_FALSE(parse_wal_file("00000003.history"));
+}
+
+TEST(Targets, are_times_positions_names_or_latest) {
+  EXPECT_EQ(Target::parse("latest")->kind, Target::Kind::latest);
+  EXPECT_EQ(Target::parse("0/3A4F2B8")->kind, Target::Kind::lsn);
+  EXPECT_EQ(Target::parse("2026-11-22 13:05:01+09")->kind, Target::Kind::time);
+  EXPECT_EQ(Target::parse("before-import")->name, "before-import");
+  for (const auto* wrong : {"2026-13-01 00:00", "a name with spaces", "'; drop table x", "2026"}) {
+    auto t = Target::parse(wrong);
+    ASSERT_FALSE(t) << wrong;
+    EXPECT_EQ(t.error().code, "TARGET_INVALID");
+  }
+}
+
+TEST(BackupFiles, hold_a_key_that_only_their_owner_may_read_and_none_is_made_beside_backups_of_another) {
+  const Folder folder;
+  const auto user = *database_user();
+  ASSERT_TRUE(private_folder(folder.path / "data", user));
+  BackupSettings settings;
+  settings.days = 5;
+  Repository repository(settings, folder.path / "data", user);
+  ASSERT_TRUE(repository.prepare(folder.path / "data/pgdata", folder.path, 5432));
+  struct stat st{};
+  for (const auto* name : {"backup.key", "pgbackrest.conf"}) {
+    ASSERT_EQ(stat((folder.path / "data" / name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0600U) << name;
+  }
+  const auto conf = slurp(folder.path / "data/pgbackrest.conf");
+  EXPECT_NE(conf.find("repo1-retention-full=5\n"), std::string::npos);
+  EXPECT_NE(conf.find("repo1-cipher-type=aes-256-cbc\n"), std::string::npos);
+  fs::create_directories(folder.path / "data/backup/repo/backup");
+  fs::remove(folder.path / "data/backup.key");
+  auto again = repository.prepare(folder.path / "data/pgdata", folder.path, 5432);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, "BACKUP_KEY_MISSING");
+}
+
+TEST(BackupFiles, take_lines_of_ones_own_pgbackrest_configuration) {
+  const Folder folder;
+  const auto user = *database_user();
+  ASSERT_TRUE(private_folder(folder.path / "data", user));
+  std::ofstream(folder.path / "mine.conf") << "[global]\nrepo1-type=s3\nrepo1-path = /enishi\n# nothing\ncompress-type=lz4\n[other]\nx=y\n";
+  BackupSettings settings;
+  settings.config_file = folder.path / "mine.conf";
+  Repository repository(settings, folder.path / "data", user);
+  ASSERT_TRUE(repository.prepare(folder.path / "data/pgdata", folder.path, 5432));
+  const auto conf = slurp(folder.path / "data/pgbackrest.conf");
+  EXPECT_NE(conf.find("repo1-type=s3\n"), std::string::npos);
+  EXPECT_NE(conf.find("repo1-path=/enishi\n"), std::string::npos);
+  EXPECT_NE(conf.find("compress-type=lz4\n"), std::string::npos);
+  EXPECT_EQ(conf.find("x=y"), std::string::npos);
+  std::ofstream(folder.path / "mine.conf") << "[global]\nnonsense\n";
+  auto wrong = repository.prepare(folder.path / "data/pgdata", folder.path, 5432);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, "BACKUP_CONFIG_INVALID");
+}
+
+/// A table of the test's own, whose rows know their transaction.
+constexpr const char* kTable =
+    "create table exact (xid xid8 not null default pg_current_xact_id(), at timestamptz default clock_timestamp(), pad text default "
+    "repeat('x', 100))";
+
+/// `transactions` of one row each, on four connections.
+void load(const EmbeddedCluster& cluster, int transactions, const fs::path& folder) {
+  const auto script = folder / "load.sql";
+  std::ofstream(script) << "insert into exact default values;\n";
+  fs::permissions(script, fs::perms::owner_all | fs::perms::group_read | fs::perms::others_read);
+  const auto done =
+      run_command({{cluster.binaries().bin / "pgbench", "-n", "-M", "prepared", "-c", "4", "-t", std::to_string(transactions / 4), "-f",
+                    script, "-h", cluster.socket_folder(), "-p", std::to_string(cluster.port()), "-U", "postgres", "enishi"},
+                   cluster.user(),
+                   {},
+                   Millis(120000)});
+  ASSERT_EQ(done.status, 0) << done.output;
+}
+
+struct Truth {
+  std::vector<Commit> commits;  ///< of rows of the test's table, in the order of the WAL
+  /// What a restore to `time` holds: everything before the first commit stamped after it.
+  [[nodiscard]] std::set<std::uint64_t> until(Moment time) const {
+    std::set<std::uint64_t> out;
+    for (const auto& c : all) {
+      if (c.at > time) break;
+      if (mine.contains(c.xid)) out.insert(c.xid);
+    }
+    return out;
+  }
+  [[nodiscard]] std::set<std::uint64_t> until(Lsn lsn) const {
+    std::set<std::uint64_t> out;
+    for (const auto& c : all)
+      if (c.lsn < lsn && mine.contains(c.xid)) out.insert(c.xid);
+    return out;
+  }
+  std::vector<Commit> all;
+  std::set<std::uint64_t> mine;
+};
+
+std::set<std::uint64_t> numbers(const std::string& list) {
+  std::set<std::uint64_t> out;
+  std::istringstream in(list);
+  for (std::string one; std::getline(in, one, ',');) out.insert(std::stoull(one));
+  return out;
+}
+
+constexpr const char* kAllXids = "select coalesce(string_agg(xid::text, ','), '') from exact";
+
+/// Rows of a restored cluster, which is started for the question.
+std::set<std::uint64_t> rows_of(const fs::path& into) {
+  auto cluster = started(quick(into, false));
+  return numbers(ask(*cluster, kAllXids));
+}
+
+class Restoring : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    cluster_ = started(quick(data(), true));
+    migrate_all(*cluster_);
+    ASSERT_EQ(ask(*cluster_, kTable), "");
+    guard();
+    ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_backup(s) && receiving(s); }, Deadline::in(Millis(60000))))
+        << guardian_->status();
+  }
+  void guard(BackupSettings settings = {}) {
+    settings.drill_days = 0;
+    guardian_ = std::make_unique<Guardian>(*cluster_, settings, std::vector<Check>{}, fast());
+  }
+  void end() {
+    if (guardian_) guardian_->stop();
+    if (cluster_) cluster_->stop();
+    guardian_.reset();
+    cluster_.reset();
+  }
+  void TearDown() override { end(); }
+  [[nodiscard]] fs::path data() const { return folder_.path / "data"; }
+  [[nodiscard]] Repository repository() const { return *Repository::of_data(data(), *database_user()); }
+  Result<RestoreReport> restored(const Target& target, const std::string& name, bool check = false) {
+    RestoreRequest request{repository(), target, folder_.path / name};
+    request.check = check;
+    return restore(std::move(request));
+  }
+  /// Reads the commits out of the live cluster's own WAL, which keeps them: nothing was recycled yet.
+  Truth truth(std::uint32_t timeline) {
+    Truth t;
+    for (const auto& file : wal_files(data()))
+      if (parse_wal_file(file.filename().string())->first == timeline)
+        for (const auto& c : commits_in(cluster_->binaries().bin, file, cluster_->user())) t.all.push_back(c);
+    t.mine = numbers(ask(*cluster_, kAllXids));
+    return t;
+  }
+  Folder folder_;
+  std::unique_ptr<EmbeddedCluster> cluster_;
+  std::unique_ptr<Guardian> guardian_;
+};
+
+Target at(Moment m) {
+  Target t;
+  t.kind = Target::Kind::time;
+  t.time = m;
+  return t;
+}
+Target at(Lsn lsn) {
+  Target t;
+  t.kind = Target::Kind::lsn;
+  t.lsn = lsn;
+  return t;
+}
+
+TEST_F(Restoring, holds_exactly_what_was_committed_at_random_moments_around_a_checkpoint_a_crash_a_quiet_hour_and_an_earlier_restore) {
+  // Old WAL stays, so that the truth can be read from it afterwards.
+  ASSERT_EQ(ask(*cluster_, "alter system set wal_keep_size = '2GB'"), "");
+  cluster_->reload();
+  const auto reach = read_window(repository());
+  ASSERT_TRUE(reach) << reach.error().detail;
+  std::this_thread::sleep_until(reach->from + 100ms);  // pgBackRest tells the end of a backup in whole seconds
+  load(*cluster_, 4000, folder_.path);
+  const auto before_checkpoint = now();
+  ask(*cluster_, "checkpoint");
+  const auto after_checkpoint = now();
+  load(*cluster_, 3000, folder_.path);
+  const auto middle = *Lsn::parse(ask(*cluster_, "insert into exact default values; select pg_current_wal_insert_lsn()"));
+  load(*cluster_, 1000, folder_.path);
+  const auto before_crash = now();
+  const auto starts = cluster_->restarts();
+  kill(cluster_->postmaster(), SIGKILL);
+  ASSERT_TRUE(cluster_->wait_ready(Deadline::in(Millis(30000)), starts + 1));
+  load(*cluster_, 2000, folder_.path);
+  // A quiet hour: nothing but heartbeats around the target.
+  std::this_thread::sleep_for(1200ms);
+  const auto quiet = now() - 600ms;
+  load(*cluster_, 4, folder_.path);
+  ASSERT_TRUE(guardian_->wait_until(receiving, Deadline::in(Millis(30000)))) << guardian_->status();
+  std::this_thread::sleep_for(600ms);
+  wait_received(*cluster_);
+  const auto known = truth(1);
+  ASSERT_EQ(known.mine.size(), 10005U);
+  ASSERT_EQ(known.until(Lsn{~0ULL}).size(), 10005U);
+
+  const auto window = read_window(repository());
+  ASSERT_TRUE(window) << window.error().detail;
+  std::vector<std::pair<std::string, Target>> targets{{"checkpoint-before", at(before_checkpoint)},
+                                                      {"checkpoint-after", at(after_checkpoint)},
+                                                      {"position", at(middle)},
+                                                      {"crash", at(before_crash)},
+                                                      {"quiet", at(quiet)}};
+  const bool longer = std::getenv("ENISHI_LONG_TESTS") != nullptr;
+  const unsigned seed = std::random_device{}();
+  std::mt19937_64 random(seed);
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  for (int i = 0; i < (longer ? 40 : 3); ++i) {
+    // Any commit of the 10,000: its own stamp, or a microsecond before it, so that neighbours must be told apart.
+    const auto& c = known.all[std::uniform_int_distribution<std::size_t>(known.all.size() / 10, known.all.size() - 2)(random)];
+    if (c.at <= window->from) continue;
+    targets.emplace_back("random" + std::to_string(i), i % 3 == 2 ? at(c.lsn) : at(c.at - std::chrono::microseconds(i % 2)));
+  }
+  for (const auto& [name, target] : targets) {
+    SCOPED_TRACE(name + " " + target.str());
+    auto report = restored(target, name);
+    ASSERT_TRUE(report) << report.error().code << " " << report.error().detail;
+    const auto expected = target.kind == Target::Kind::time ? known.until(target.time) : known.until(target.lsn);
+    const auto there = rows_of(folder_.path / name);
+    EXPECT_EQ(there.size(), expected.size());
+    EXPECT_TRUE(there == expected);
+    if (target.kind == Target::Kind::time) {
+      // Commits that the rule leaves out although they are stamped before the target are listed, and no others.
+      std::set<std::uint64_t> listed, missing;
+      for (const auto& c : report->stamped_backwards) listed.insert(c.xid);
+      for (const auto& c : known.all)
+        if (c.at <= target.time && c.lsn > report->end) missing.insert(c.xid);
+      EXPECT_EQ(listed, missing);
+    }
+    if (name != "crash") fs::remove_all(folder_.path / name);
+  }
+
+  // An earlier restore is promoted: a second timeline. What came after its moment on the first stays within reach.
+  end();
+  auto old = promote(folder_.path / "crash", data());
+  ASSERT_TRUE(old) << old.error().detail;
+  EXPECT_TRUE(fs::exists(*old / "PG_VERSION"));
+  cluster_ = started(quick(data(), true));
+  guard();
+  EXPECT_EQ(numbers(ask(*cluster_, kAllXids)), known.until(before_crash));
+  load(*cluster_, 400, folder_.path);
+  ASSERT_TRUE(guardian_->wait_until(receiving, Deadline::in(Millis(30000)))) << guardian_->status();
+  const auto on_second = now();
+  const auto rows_on_second = numbers(ask(*cluster_, kAllXids));
+  load(*cluster_, 400, folder_.path);
+  std::this_thread::sleep_for(600ms);
+  wait_received(*cluster_);
+  auto second = restored(at(on_second), "second");
+  ASSERT_TRUE(second) << second.error().code << " " << second.error().detail;
+  EXPECT_EQ(second->timeline, 2U);
+  EXPECT_TRUE(rows_of(folder_.path / "second") == rows_on_second);
+  auto first_again = restored(at(quiet), "first-again");
+  ASSERT_TRUE(first_again) << first_again.error().code << " " << first_again.error().detail;
+  EXPECT_EQ(first_again->timeline, 1U);
+  EXPECT_TRUE(rows_of(folder_.path / "first-again") == known.until(quiet));
+
+  // Both restored clusters began a third timeline; the second one to be promoted must not put its WAL over the first one's.
+  end();
+  ASSERT_TRUE(promote(folder_.path / "second", data()));
+  cluster_ = started(quick(data(), true));
+  guard();
+  ASSERT_TRUE(guardian_->wait_until(receiving, Deadline::in(Millis(30000)))) << guardian_->status();
+  wait_received(*cluster_);
+  end();
+  auto stale = promote(folder_.path / "first-again", data());
+  ASSERT_FALSE(stale);
+  EXPECT_EQ(stale.error().code, "RESTORE_STALE");
+}
+
+TEST_F(Restoring, refuses_what_it_cannot_reach_and_names_the_window) {
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  auto early = restored(at(now() - std::chrono::hours(24)), "early");
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().code, "TARGET_OUTSIDE_WINDOW");
+  EXPECT_THAT(early.error().detail, ::testing::HasSubstr("what can be restored reaches from 20"));
+  auto late = restored(at(now() + std::chrono::hours(1)), "late");
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, "TARGET_OUTSIDE_WINDOW");
+  auto nameless = restored(*Target::parse("nobody-set-this"), "nameless");
+  ASSERT_FALSE(nameless);
+  EXPECT_EQ(nameless.error().code, "TARGET_UNKNOWN");
+  for (const auto* name : {"early", "late", "nameless"}) EXPECT_FALSE(fs::exists(folder_.path / name)) << name;
+  auto over = restored({}, "data");
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code, "RESTORE_INTO_USED");
+  auto live = promote(data(), {});
+  ASSERT_FALSE(live);
+  EXPECT_EQ(live.error().code, "NOT_RESTORED");
+
+  // A mark, asked for as the API does; then a whole restore with its checks, and a drill.
+  ask(*cluster_, "insert into continuity_request (kind, name, requested_by) values ('MARK', 'before-import', 'test')");
+  const auto limit = Deadline::in(Millis(20000));
+  while (ask(*cluster_, "select state from continuity_request") != "DONE" && !limit.passed()) std::this_thread::sleep_for(50ms);
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  auto marked = restored(*Target::parse("before-import"), "marked", true);
+  ASSERT_TRUE(marked) << marked.error().detail;
+  EXPECT_TRUE(marked->good()) << to_text(*marked);
+  EXPECT_TRUE(fs::exists(folder_.path / "marked" / kQuiet));
+  EXPECT_TRUE(rows_of(folder_.path / "marked") == rows);
+  auto latest = restored({}, "latest", true);
+  ASSERT_TRUE(latest) << latest.error().detail;
+  EXPECT_TRUE(latest->good()) << to_text(*latest);
+  EXPECT_TRUE(rows_of(folder_.path / "latest") == numbers(ask(*cluster_, kAllXids)));
+  const auto drilled =
+      drill(repository(), folder_.path / "drill", {},
+            {{"mine", [](pg::Lease&) -> Task<Result<std::string>> { co_return fail(Kind::internal, "CHAIN_BROKEN", "row 7"); }}});
+  EXPECT_FALSE(drilled.good);
+  EXPECT_THAT(drilled.detail, ::testing::HasSubstr("CHAIN_BROKEN: row 7"));
+  EXPECT_FALSE(fs::exists(folder_.path / "drill"));
+  EXPECT_TRUE(drill(repository(), folder_.path / "drill", {}, {}).good);
+  EXPECT_EQ(drills(data()).size(), 2U);
+}
+
+TEST_F(Restoring, comes_back_when_the_database_is_gone_and_when_the_newest_archived_wal_is_gone_too) {
+  load(*cluster_, 400, folder_.path);
+  wait_received(*cluster_);
+  load(*cluster_, 400, folder_.path);
+  wait_received(*cluster_);
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  ASSERT_TRUE(guardian_->wait_until(
+      [](const std::string& s) {
+        const auto o = parsed(s);
+        const auto* w = o.if_contains("wal");
+        return w != nullptr && w->at("last_archived").is_string() && w->at("files_waiting").to_number<int>() == 0;
+      },
+      Deadline::in(Millis(30000))))
+      << guardian_->status();
+  // The database disappears under a running server, then Enishi ends.
+  fs::remove_all(data() / "pgdata");
+  end();
+  auto again = EmbeddedCluster::start(quick(data(), true));
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, "DATA_LOST");
+  EXPECT_THAT(again.error().detail, ::testing::HasSubstr("enishi restore --data"));
+  // The newest WAL of the repository is gone as well.
+  fs::path newest;
+  for (const auto& entry : fs::recursive_directory_iterator(data() / "backup/repo/archive"))
+    if (parse_wal_file(entry.path().filename().string().substr(0, 24)) && entry.path().extension() == ".zst" &&
+        entry.path().filename() > newest.filename())
+      newest = entry.path();
+  ASSERT_TRUE(fs::remove(newest));
+  auto report = restored({}, "back", true);
+  ASSERT_TRUE(report) << report.error().detail;
+  EXPECT_TRUE(report->good()) << to_text(*report);
+  EXPECT_GT(report->wal_from_receiver, 0U);
+  ASSERT_TRUE(promote(folder_.path / "back", data()));
+  cluster_ = started(quick(data(), true));
+  EXPECT_TRUE(numbers(ask(*cluster_, kAllXids)) == rows);
+}
+
+TEST_F(Restoring, keeps_writing_with_an_alarm_while_the_backups_are_away_and_stops_writing_only_after_the_set_time) {
+  // The backup disk goes: its folder is empty, as a mount point without its disk is.
+  fs::rename(data() / "backup", data() / "elsewhere");
+  ASSERT_TRUE(private_folder(data() / "backup", cluster_->user()));
+  ASSERT_TRUE(guardian_->wait_until(
+      [](const std::string& s) { return has_problem(s, "BACKUP_GONE") && parsed(s).at("state").as_string() == "red"; },
+      Deadline::in(Millis(20000))))
+      << guardian_->status();
+  load(*cluster_, 40, folder_.path);
+  EXPECT_TRUE(fs::is_empty(data() / "backup")) << "something was written where the backups are not";
+  // It has been so for longer than the set time, which a restart does not forget.
+  end();
+  std::ofstream(data() / "continuity.json") << R"({"wal":{"outage_since":")" << to_text(now() - std::chrono::hours(25)) << R"("}})";
+  cluster_ = started(quick(data(), true));
+  guard();
+  ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_problem(s, "WRITES_STOPPED"); }, Deadline::in(Millis(20000))))
+      << guardian_->status();
+  Session session(cluster_->conninfo("postgres"));
+  const auto limit = Deadline::in(Millis(10000));
+  std::string said;
+  while (!(said = ask(session, "insert into exact default values")).starts_with("error") && !limit.passed())
+    std::this_thread::sleep_for(50ms);
+  EXPECT_THAT(said, ::testing::HasSubstr("25006"));
+  EXPECT_EQ(ask(session, "select count(*) > 0 from exact"), "t");
+  // The disk is back: everything goes on, and nothing was dropped meanwhile.
+  fs::remove_all(data() / "backup");
+  fs::rename(data() / "elsewhere", data() / "backup");
+  ASSERT_TRUE(guardian_->wait_until(
+      [](const std::string& s) { return !has_problem(s, "WRITES_STOPPED") && !has_problem(s, "BACKUP_GONE") && receiving(s); },
+      Deadline::in(Millis(60000))))
+      << guardian_->status();
+  const auto again = Deadline::in(Millis(10000));
+  while ((said = ask(session, "insert into exact default values")).starts_with("error") && !again.passed())
+    std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(said, "");
+  wait_received(*cluster_);
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  auto report = restored({}, "after", false);
+  ASSERT_TRUE(report) << report.error().detail;
+  EXPECT_TRUE(rows_of(folder_.path / "after") == rows);
+}
+
+TEST_F(Restoring, waits_for_a_synchronous_receiver_goes_on_without_it_after_the_set_time_and_writes_the_interval_down) {
+  guardian_->stop();
+  guardian_.reset();
+  BackupSettings settings;
+  settings.synchronous = true;
+  settings.sync_outage_seconds = 2;
+  guard(settings);
+  const auto is_synchronous = [](const std::string& s) {
+    const auto o = parsed(s);
+    const auto* r = o.if_contains("receiver");
+    return r != nullptr && r->at("synchronous").as_bool();
+  };
+  ASSERT_TRUE(guardian_->wait_until(is_synchronous, Deadline::in(Millis(30000)))) << guardian_->status();
+  load(*cluster_, 40, folder_.path);
+  // Frozen: it keeps its connection and takes nothing.
+  const auto receiver =
+      static_cast<pid_t>(std::stol(ask(*cluster_, "select 0")) + std::stol([this] {
+                           for (const auto& entry : fs::directory_iterator("/proc")) {
+                             const auto name = entry.path().filename().string();
+                             if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+                             const auto line = slurp(entry.path() / "cmdline");
+                             if (line.find("pg_receivewal") != std::string::npos && line.find(data().string()) != std::string::npos)
+                               return name;
+                           }
+                           return std::string("0");
+                         }()));
+  ASSERT_GT(receiver, 0);
+  kill(receiver, SIGSTOP);
+  const auto began = steady_now();
+  EXPECT_EQ(ask(*cluster_, "insert into exact default values"), "");
+  const auto waited = steady_now() - began;
+  EXPECT_GT(waited, 1s) << "it did not wait for the receiver";
+  EXPECT_LT(waited, 20s);
+  ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_problem(s, "NOT_RPO_0"); }, Deadline::in(Millis(20000))))
+      << guardian_->status();
+  kill(receiver, SIGCONT);
+  ASSERT_TRUE(guardian_->wait_until([&](const std::string& s) { return is_synchronous(s) && !has_problem(s, "NOT_RPO_0"); },
+                                    Deadline::in(Millis(30000))))
+      << guardian_->status();
+  const auto risks = parsed(guardian_->status()).at("not_rpo_0").as_array();
+  ASSERT_FALSE(risks.empty());
+  EXPECT_GT(risks.back().at("seconds").to_number<double>(), 1.0);
+  EXPECT_FALSE(risks.back().at("to").is_null());
+}
+
+TEST(BackupDisk, that_is_full_raises_an_alarm_and_loses_nothing) {
+  const Folder folder;
+  const auto disk = folder.path / "disk";
+  fs::create_directory(disk);
+  if (geteuid() != 0 || mount("none", disk.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=70m,mode=0755") != 0)
+    GTEST_SKIP() << "mounting needs root";
+  struct Unmount {
+    fs::path path;
+    ~Unmount() { umount2(path.c_str(), MNT_DETACH); }
+  } const unmount{disk};
+  const auto user = *database_user();
+  auto cluster = started(quick(folder.path / "data", true));
+  ASSERT_EQ(ask(*cluster, kTable), "");
+  BackupSettings settings;
+  settings.folder = disk / "backup";
+  settings.receiver = folder.path / "receiver";
+  settings.drill_days = 0;
+  Guardian guardian(*cluster, settings, {}, fast());
+  ASSERT_TRUE(guardian.wait_until(has_backup, Deadline::in(Millis(60000)))) << guardian.status();
+  {
+    std::ofstream filler(disk / "filler", std::ios::binary);
+    const std::string block(1 << 20, 'x');
+    while (filler.write(block.data(), static_cast<std::streamsize>(block.size())).flush()) {
+    }
+  }
+  load(*cluster, 400, folder.path);
+  Session session(cluster->conninfo("postgres"));
+  for (int i = 0; i < 3; ++i) ask(session, "insert into exact select from generate_series(1, 2000); select pg_switch_wal()");
+  ASSERT_TRUE(guardian.wait_until([](const std::string& s) { return has_problem(s, "WAL_NOT_ARCHIVED"); }, Deadline::in(Millis(60000))))
+      << guardian.status();
+  EXPECT_EQ(ask(session, "insert into exact default values"), "") << "writes go on";
+  EXPECT_GT(parsed(guardian.status()).at("wal").at("files_waiting").to_number<int>(), 0);
+  fs::remove(disk / "filler");
+  ASSERT_TRUE(guardian.wait_until(
+      [](const std::string& s) {
+        return !has_problem(s, "WAL_NOT_ARCHIVED") && parsed(s).at("wal").at("files_waiting").to_number<int>() == 0;
+      },
+      Deadline::in(Millis(120000))))
+      << guardian.status();
+  guardian.stop();
+  cluster->stop();
+  guardian.finish();
+}
+
+}  // namespace
+}  // namespace enishi::cluster

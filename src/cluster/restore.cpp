@@ -1,0 +1,863 @@
+#include "cluster/restore.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <random>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "base/log.hpp"
+#include "cluster/continuity.sql.hpp"
+#include "cluster/files.hpp"
+#include "cluster/migrations.sql.hpp"
+#include "cluster/session.hpp"
+
+namespace enishi::cluster {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+using std::chrono::hours;
+using std::chrono::seconds;
+
+constexpr const char* kDrills = "drills.jsonl";
+constexpr const char* kWalScript = "wal-get.sh";
+constexpr const char* kWalLog = "wal.log";
+constexpr const char* kReport = "restore-report.json";
+constexpr std::uint64_t kSegment = 16ULL << 20;
+
+double elapsed(SteadyTime began) { return std::chrono::duration<double>(steady_now() - began).count(); }
+
+/// 'text' as a shell reads it.
+std::string shell_word(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text)
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out.push_back(c);
+  return out + "'";
+}
+
+/// restore_command: the repository first, then what the receiver has, a file that was not full yet included.
+std::string wal_script(const Repository& repository, const fs::path& home) {
+  const auto receiver = shell_word(repository.receiver().string());
+  return fmt::format(
+      "#!/bin/sh\n"
+      "# Written by Enishi: restore_command of this folder. wal-get.sh FILE INTO\n"
+      "if pgbackrest --config={0} --stanza={1} --log-level-console=off --log-level-stderr=off archive-get \"$1\" \"$2\"; then\n"
+      "  echo \"repository $1\" >> {2}; exit 0\n"
+      "fi\n"
+      "for f in {3}/*/\"$1\" {3}/*/\"$1.partial\"; do\n"
+      "  if [ -f \"$f\" ]; then\n"
+      "    cp \"$f\" \"$2.part\" && mv \"$2.part\" \"$2\" && echo \"receiver $1\" >> {2} && exit 0\n"
+      "  fi\n"
+      "done\n"
+      "exit 1\n",
+      shell_word((home / kBackrestConf).string()), kStanza, shell_word((home / kWalLog).string()), receiver);
+}
+
+/// A scratch folder for WAL that is only read.
+struct Scratch {
+  fs::path path;
+  Scratch(const fs::path& home, const DatabaseUser& user)
+      : path(home / fmt::format("scratch-{}-{}", getpid(), steady_now().time_since_epoch().count())) {
+    (void)private_folder(path, user);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+/// A WAL file, or a timeline's history, as a restore would get it.
+std::optional<fs::path> fetch(const Repository& repository, const fs::path& home, const fs::path& into, const std::string& name) {
+  const auto target = into / name;
+  const auto got =
+      repository.run({"--no-archive-async", "--log-level-console=off", "--log-level-stderr=off", "archive-get", name, target.string()},
+                     Millis(60000), nullptr, {}, home, false);
+  std::error_code ec;
+  if (got.status == 0 && fs::exists(target, ec)) return target;
+  for (const auto& folder : fs::directory_iterator(repository.receiver(), ec))
+    for (const auto* end : {"", ".partial"}) {
+      const auto from = folder.path() / (name + end);
+      std::error_code none;
+      if (!fs::is_regular_file(from, none)) continue;
+      const auto copied = run_command({{"/bin/cp", from, target}, repository.user(), {}, Millis(60000)});
+      if (copied.status == 0) return target;
+    }
+  return std::nullopt;
+}
+
+/// Names of whole and partial WAL files of the receiver.
+std::set<std::string> received(const Repository& repository) {
+  std::set<std::string> out;
+  std::error_code ec;
+  for (const auto& folder : fs::directory_iterator(repository.receiver(), ec)) {
+    std::error_code none;
+    for (const auto& file : fs::directory_iterator(folder.path(), none)) {
+      const auto name = file.path().filename().string();
+      if (parse_wal_file(name.substr(0, 24)) && (name.size() == 24 || name.ends_with(".partial"))) out.insert(name.substr(0, 24));
+    }
+  }
+  return out;
+}
+
+/// Timelines that lead to `timeline`, each with the position at which it was left.
+std::map<std::uint32_t, Lsn> ancestry(const Repository& repository, const fs::path& home, const fs::path& scratch, std::uint32_t timeline) {
+  std::map<std::uint32_t, Lsn> out;
+  if (timeline <= 1) return out;
+  const auto file = fetch(repository, home, scratch, fmt::format("{:08X}.history", timeline));
+  if (!file) return out;
+  std::istringstream lines(slurp(*file));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::uint32_t parent = 0;
+    std::string position;
+    if (words >> parent >> position)
+      if (const auto lsn = Lsn::parse(position)) out[parent] = *lsn;
+  }
+  return out;
+}
+
+Result<fs::path> binaries_for(const fs::path& pg_bin, int major) {
+  auto found = find_binaries(pg_bin, major);
+  if (!found) return tl::make_unexpected(found.error());
+  return found->bin;
+}
+
+std::string window_text(const Window& w) {
+  if (w.backups.empty()) return "there is no backup yet";
+  return fmt::format("what can be restored reaches from {} ({}) to {} ({})", to_text(w.from), w.from_lsn.str(), to_text(w.to),
+                     w.to_lsn.str());
+}
+
+struct Plan {
+  Backup backup;
+  std::uint32_t timeline = 1;
+  std::string settings;  ///< recovery_target…
+  Lsn expected_end;      ///< for progress
+};
+
+Result<Plan> make_plan(const RestoreRequest& request, const Window& window, const fs::path& home) {
+  if (window.backups.empty())
+    return fail(Kind::not_found, "NO_BACKUP",
+                fmt::format("there is no backup in \"{}\" to restore from", request.repository.folder().string()));
+  auto target = request.target;
+  std::uint32_t timeline = request.timeline.value_or(window.timeline);
+  if (target.kind == Target::Kind::name) {
+    const Event* found = nullptr;
+    std::string known;
+    for (const auto& mark : window.marks) {
+      if (mark.name == target.name) found = &mark;
+      known += (known.empty() ? "" : ", ") + mark.name;
+    }
+    if (found == nullptr)
+      return fail(Kind::not_found, "TARGET_UNKNOWN",
+                  fmt::format("nobody set the mark \"{}\"{}", target.name, known.empty() ? "; there are none" : "; there are: " + known));
+    target.lsn = found->lsn;
+    if (!request.timeline) timeline = found->timeline;
+  }
+  if (target.kind == Target::Kind::time && !request.timeline) {
+    // Which timeline was the live one at that time; a later restore left what came after its own moment on the timeline before.
+    for (const auto& e : window.timelines)
+      if (e.at <= target.time || e.timeline == window.timelines.front().timeline) timeline = e.timeline;
+  }
+  const bool other = timeline != window.timeline;
+  if (target.kind == Target::Kind::time && (target.time < window.from || (!other && target.time > window.to)))
+    return fail(Kind::not_found, "TARGET_OUTSIDE_WINDOW",
+                fmt::format("{} is not within reach: {}", to_text(target.time), window_text(window)));
+  if (target.kind == Target::Kind::lsn && (target.lsn < window.from_lsn || (!other && target.lsn > window.to_lsn)))
+    return fail(Kind::not_found, "TARGET_OUTSIDE_WINDOW", fmt::format("{} is not within reach: {}", target.lsn.str(), window_text(window)));
+
+  const Scratch scratch(home, request.repository.user());
+  const auto path = ancestry(request.repository, home, scratch.path, timeline);
+  Plan plan;
+  plan.timeline = timeline;
+  bool found = false;
+  for (const auto& b : window.backups) {
+    if (b.damaged) continue;  // pages were wrong already; the one before it and the WAL are right
+    const auto left = path.find(b.timeline);
+    if (b.timeline != timeline && (left == path.end() || b.stop > left->second)) continue;
+    if (target.kind == Target::Kind::time && b.finished + seconds(1) > target.time) continue;
+    if ((target.kind == Target::Kind::lsn || target.kind == Target::Kind::name) && b.stop > target.lsn) continue;
+    plan.backup = b;
+    found = true;
+  }
+  if (!found)
+    return fail(Kind::not_found, "TARGET_OUTSIDE_WINDOW",
+                fmt::format("no backup was complete before {} on timeline {}: {}", target.str(), timeline, window_text(window)));
+  switch (target.kind) {
+    case Target::Kind::latest:
+      plan.expected_end = window.to_lsn;
+      break;
+    case Target::Kind::time: {
+      auto stamp = to_text(target.time);
+      stamp[10] = ' ';
+      stamp.replace(stamp.size() - 1, 1, "+00");  // PostgreSQL knows no names of zones yet when it reads this
+      plan.settings = "recovery_target_time = '" + stamp + "'\n";
+      const auto span = std::chrono::duration<double>(window.to - plan.backup.finished).count();
+      const auto part =
+          span <= 0 ? 1.0 : std::clamp(std::chrono::duration<double>(target.time - plan.backup.finished).count() / span, 0.0, 1.0);
+      plan.expected_end =
+          Lsn{plan.backup.stop.at +
+              static_cast<std::uint64_t>(part * static_cast<double>(window.to_lsn.at - std::min(window.to_lsn.at, plan.backup.stop.at)))};
+      break;
+    }
+    case Target::Kind::lsn:
+      // What was written before the position, and nothing else.
+      plan.settings = "recovery_target_lsn = '" + target.lsn.str() + "'\nrecovery_target_inclusive = off\n";
+      plan.expected_end = target.lsn;
+      break;
+    case Target::Kind::name:
+      plan.settings = "recovery_target_name = " + conf_value(target.name) + "\n";
+      plan.expected_end = target.lsn;
+      break;
+  }
+  plan.settings += fmt::format("recovery_target_timeline = '{}'\nrecovery_target_action = 'promote'\nhot_standby = off\n", timeline);
+  return plan;
+}
+
+/// Percentages in what pgBackRest says of each file: "… (8KB, 99.51%) …".
+class Percent {
+ public:
+  explicit Percent(std::function<void(double)> tell) : tell_(std::move(tell)) {}
+  void operator()(std::string_view said) {
+    rest_ += said;
+    const auto mark = rest_.rfind("%)");
+    if (mark != std::string::npos) {
+      const auto comma = rest_.rfind(", ", mark);
+      if (comma != std::string::npos) tell_(std::clamp(std::atof(rest_.c_str() + comma + 2) / 100, 0.0, 1.0));
+    }
+    if (rest_.size() > 4096) rest_.erase(0, rest_.size() - 512);
+  }
+
+ private:
+  std::string rest_;
+  std::function<void(double)> tell_;
+};
+
+/// Tells how far the replay is, once a second.
+class ReplayWatch {
+ public:
+  ReplayWatch(const RestoreRequest& request, const Plan& plan) {
+    if (!request.progress) return;
+    thread_ = std::thread([this, &request, &plan] {
+      const auto began = steady_now();
+      const double whole =
+          std::max(1.0, static_cast<double>(plan.expected_end.at / kSegment) - static_cast<double>(plan.backup.start.at / kSegment) + 1);
+      std::unique_lock held(guard_);
+      while (!changed_.wait_for(held, seconds(1), [this] { return over_; })) {
+        std::ifstream in(request.into / kWalLog);
+        double got = 0;
+        for (std::string line; std::getline(in, line);) got += 1;
+        const double done = std::clamp(got / whole, 0.0, 0.99);
+        request.progress({"replay", done, done > 0.02 ? elapsed(began) / done * (1 - done) : -1});
+      }
+    });
+  }
+  ~ReplayWatch() {
+    {
+      const std::lock_guard held(guard_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  ReplayWatch(const ReplayWatch&) = delete;
+  ReplayWatch& operator=(const ReplayWatch&) = delete;
+
+ private:
+  std::mutex guard_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+/// What the restored server's log says about its recovery.
+struct LogSaid {
+  std::string ended;
+  std::optional<Moment> last_commit;
+  std::optional<Lsn> stop;
+  std::string fatal;
+};
+
+LogSaid read_log(const fs::path& folder) {
+  LogSaid out;
+  std::error_code ec;
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder, ec))
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) {
+    std::error_code none;
+    return fs::last_write_time(a, none) < fs::last_write_time(b, none);
+  });
+  for (const auto& file : files) {
+    std::istringstream lines(slurp(file));
+    for (std::string line; std::getline(lines, line);) {
+      boost::system::error_code bad;
+      const auto v = json::parse(line, bad);
+      if (bad || !v.is_object()) continue;
+      const auto* m = v.get_object().if_contains("message");
+      const auto* level = v.get_object().if_contains("error_severity");
+      if (m == nullptr || !m->is_string()) continue;
+      const std::string said(m->get_string());
+      if (said.starts_with("recovery stopping")) out.ended = said;
+      if (said.starts_with("redo done at ")) out.stop = Lsn::parse(said.substr(13, said.find(' ', 13) - 13));
+      if (const std::string_view head = "last completed transaction was at log time "; said.starts_with(head)) {
+        auto text = said.substr(head.size());
+        if (text.ends_with(" UTC")) text.replace(text.size() - 4, 4, "Z");
+        out.last_commit = parse_moment(text);
+      }
+      if (level != nullptr && level->is_string() && (level->get_string() == "FATAL" || level->get_string() == "PANIC")) out.fatal = said;
+    }
+  }
+  return out;
+}
+
+/// Commits that follow the end in the WAL and are stamped at or before the target: they were under way at that moment.
+std::vector<Commit> stamped_backwards(const Repository& repository, const fs::path& home, const fs::path& bin, std::uint32_t timeline,
+                                      Lsn end, Moment target) {
+  std::vector<Commit> out;
+  const Scratch scratch(home, repository.user());
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    const auto file = fetch(repository, home, scratch.path, wal_file_name(timeline, Lsn{end.at + i * kSegment}));
+    if (!file) break;
+    for (const auto& c : commits_in(bin, *file, repository.user()))
+      if (c.lsn > end && c.at <= target) out.push_back(c);
+  }
+  return out;
+}
+
+CheckResult amcheck(const EmbeddedCluster& cluster, const std::atomic<bool>* stop) {
+  Command command{{cluster.binaries().bin / "pg_amcheck", "--host=" + cluster.socket_folder().string(),
+                   "--port=" + std::to_string(cluster.port()), "--username=postgres", "--install-missing=pg_catalog", "--jobs=2", "enishi"},
+                  cluster.user(),
+                  {},
+                  hours(12)};
+  command.stop = stop;
+  const auto done = run_command(command);
+  if (done.status == 0) return {"pg_amcheck", true, "every table and B-tree index is sound"};
+  return {"pg_amcheck", false, tail(done.output, 800)};
+}
+
+std::vector<CheckResult> check(const EmbeddedCluster& cluster, const RestoreRequest& request, RestoreReport& report) {
+  std::vector<CheckResult> out;
+  Session session(cluster.conninfo("postgres"), hours(12), "enishi-restore");
+  auto schema = session.ask(sql::migrations::newest);
+  out.push_back(schema ? CheckResult{"schema", true, fmt::format("version {}", schema->integer(0, 0))}
+                       : CheckResult{"schema", false, schema.error().detail});
+  auto counts = session.ask(sql::continuity::count_rows);
+  if (counts)
+    report.counts = std::string(counts->text(0, 0));
+  else
+    out.push_back({"counts", false, counts.error().detail});
+  if (counts) {
+    boost::system::error_code bad;
+    const auto all = json::parse(report.counts, bad);
+    std::uint64_t rows = 0;
+    if (!bad)
+      for (const auto& [table, n] : all.as_object()) rows += n.to_number<std::uint64_t>();
+    out.push_back({"counts", true, fmt::format("{} rows in {} tables could be read", rows, bad ? 0 : all.as_object().size())});
+  }
+  out.push_back(amcheck(cluster, request.stop));
+  (void)session.ask(sql::continuity::drop_amcheck);
+  for (const auto& more : request.checks) {
+    auto said = session.with<std::string>(more.run);
+    out.push_back({more.name, said.has_value(), said ? *said : said.error().code + ": " + said.error().detail});
+  }
+  return out;
+}
+
+json::value time_or_null(const std::optional<Moment>& m) { return m ? json::value(to_text(*m)) : json::value(nullptr); }
+
+/// What pgBackRest restores goes into an empty folder of ours; one that a restore left behind unfinished is emptied.
+Result<void> claim_into(const fs::path& into, const DatabaseUser& user) {
+  std::error_code ec;
+  if (auto reachable = check_reachable(into, user); !reachable) return reachable;
+  if (fs::exists(into, ec) && !fs::is_empty(into, ec)) {
+    if (!fs::exists(into / "restore.unfinished", ec))
+      return fail(
+          Kind::conflict, "RESTORE_INTO_USED",
+          fmt::format("\"{}\" is not empty. A restore makes a new cluster and never writes over one: choose a new folder.", into.string()));
+    for (const auto& entry : fs::directory_iterator(into, ec))
+      if (entry.path().filename() != "restore.unfinished") fs::remove_all(entry.path(), ec);
+  }
+  fs::create_directories(into.parent_path(), ec);
+  if (auto made = private_folder(into, user); !made) return made;
+  return put(into / "restore.unfinished", to_text(now()) + "\n", user);
+}
+
+}  // namespace
+
+std::vector<Commit> commits_in(const fs::path& bin, const fs::path& wal_file, const DatabaseUser& user) {
+  std::vector<Commit> out;
+  std::string rest;
+  const auto line_seen = [&out](const std::string& line) {
+    // rmgr: Transaction len (rec/tot):     34/    34, tx:        740, lsn: 0/01500110, prev 0/015000D8, desc: COMMIT 2026-11-22
+    // 18:41:22.948123 UTC
+    const auto what = line.find("desc: COMMIT ");
+    if (what == std::string::npos) return;
+    const auto xid = line.find("tx: "), lsn = line.find("lsn: ");
+    if (xid == std::string::npos || lsn == std::string::npos) return;
+    const auto position = Lsn::parse(std::string_view(line).substr(lsn + 5, line.find(',', lsn) - lsn - 5));
+    auto stamp = line.substr(what + 13, line.find(" UTC", what) - what - 13);
+    const auto at = parse_moment(stamp + "Z");
+    if (position && at) out.push_back({*position, std::strtoull(line.c_str() + xid + 4, nullptr, 10), *at});
+  };
+  Command command{{bin / "pg_waldump", "--rmgr=Transaction", wal_file}, user, {}, Millis(120000)};
+  command.on_output = [&](std::string_view said) {
+    rest += said;
+    std::size_t from = 0;
+    for (auto end = rest.find('\n'); end != std::string::npos; end = rest.find('\n', from)) {
+      line_seen(rest.substr(from, end - from));
+      from = end + 1;
+    }
+    rest.erase(0, from);
+  };
+  (void)run_command(command);
+  return out;
+}
+
+Result<Target> Target::parse(std::string_view text) {
+  Target t;
+  if (text.empty() || text == "latest") return t;
+  if (const auto lsn = Lsn::parse(text)) {
+    t.kind = Kind::lsn;
+    t.lsn = *lsn;
+    return t;
+  }
+  if (const auto moment = parse_moment(text)) {
+    t.kind = Kind::time;
+    t.time = *moment;
+    return t;
+  }
+  static const std::regex name(R"([A-Za-z][A-Za-z0-9._-]{0,59})");
+  if (std::regex_match(text.begin(), text.end(), name)) {
+    t.kind = Kind::name;
+    t.name = std::string(text);
+    return t;
+  }
+  return fail(enishi::Kind::malformed, "TARGET_INVALID",
+              fmt::format("\"{}\" is no moment to restore: give a time (2026-11-22 13:05:01.123456+09), a position (0/3A4F2B8), the name "
+                          "of a mark, or latest",
+                          text));
+}
+
+std::string Target::str() const {
+  switch (kind) {
+    case Kind::time:
+      return to_text(time);
+    case Kind::lsn:
+      return lsn.str();
+    case Kind::name:
+      return name;
+    case Kind::latest:
+      break;
+  }
+  return "latest";
+}
+
+Result<Window> read_window(const Repository& repository, const fs::path& given_home, const fs::path& pg_bin) {
+  const auto& home = given_home.empty() ? repository.data() : given_home;
+  auto info = repository.info(home);
+  if (!info) return tl::make_unexpected(info.error());
+  auto bin = binaries_for(pg_bin, 0);
+  if (!bin) return tl::make_unexpected(bin.error());
+  Window w;
+  w.backups = info->backups;
+  for (auto& e : repository.events()) {
+    if (e.kind == "mark")
+      w.marks.push_back(std::move(e));
+    else if (e.kind == "timeline")
+      w.timelines.push_back(std::move(e));
+  }
+  for (const auto& b : w.backups) {
+    if (b.damaged) continue;
+    w.from = b.finished + seconds(1);
+    w.from_lsn = b.stop;
+    break;
+  }
+  // The newest commit: in the newest file that has one, of the newest timeline.
+  auto files = received(repository);
+  if (parse_wal_file(info->newest_wal)) files.insert(info->newest_wal);
+  if (!w.timelines.empty()) w.timeline = w.timelines.back().timeline;
+  if (!files.empty() && w.timelines.empty()) w.timeline = parse_wal_file(*files.rbegin())->first;
+  const Scratch scratch(home, repository.user());
+  Lsn at{};
+  for (const auto& name : files)
+    if (const auto wal = parse_wal_file(name); wal && wal->first == w.timeline) at = std::max(at, wal->second);
+  for (int looked = 0; looked < 8 && at.at > 0; ++looked, at.at -= std::min(at.at, kSegment)) {
+    const auto file = fetch(repository, home, scratch.path, wal_file_name(w.timeline, at));
+    if (!file) continue;
+    const auto commits = commits_in(*bin, *file, repository.user());
+    std::error_code ec;
+    fs::remove(*file, ec);
+    if (commits.empty()) continue;
+    w.to_lsn = commits.back().lsn;
+    for (const auto& c : commits) w.to = std::max(w.to, c.at);
+    break;
+  }
+  return w;
+}
+
+std::string to_json(const Window& w) {
+  json::array backups, marks, timelines;
+  for (const auto& b : w.backups)
+    backups.push_back(json::object{{"label", b.label},
+                                   {"type", b.type},
+                                   {"started_at", to_text(b.started)},
+                                   {"finished_at", to_text(b.finished)},
+                                   {"start_lsn", b.start.str()},
+                                   {"stop_lsn", b.stop.str()},
+                                   {"timeline", b.timeline},
+                                   {"bytes", b.bytes},
+                                   {"stored_bytes", b.stored_bytes},
+                                   {"damaged", b.damaged}});
+  for (const auto& m : w.marks)
+    marks.push_back(json::object{{"name", m.name}, {"at", to_text(m.at)}, {"lsn", m.lsn.str()}, {"timeline", m.timeline}});
+  for (const auto& t : w.timelines)
+    timelines.push_back(json::object{{"timeline", t.timeline}, {"at", to_text(t.at)}, {"lsn", t.lsn.str()}});
+  return json::serialize(json::object{{"from", w.backups.empty() ? json::value(nullptr) : json::value(to_text(w.from))},
+                                      {"to", w.to == Moment{} ? json::value(nullptr) : json::value(to_text(w.to))},
+                                      {"from_lsn", w.from_lsn.str()},
+                                      {"to_lsn", w.to_lsn.str()},
+                                      {"timeline", w.timeline},
+                                      {"backups", std::move(backups)},
+                                      {"marks", std::move(marks)},
+                                      {"timelines", std::move(timelines)}});
+}
+
+bool RestoreReport::good() const {
+  return std::all_of(checks.begin(), checks.end(), [](const auto& c) { return c.good; });
+}
+
+std::string to_json(const RestoreReport& r) {
+  json::array checks, backwards;
+  for (const auto& c : r.checks) checks.push_back(json::object{{"name", c.name}, {"good", c.good}, {"detail", c.detail}});
+  for (const auto& c : r.stamped_backwards) backwards.push_back(json::object{{"lsn", c.lsn.str()}, {"xid", c.xid}, {"at", to_text(c.at)}});
+  boost::system::error_code bad;
+  return json::serialize(
+      json::object{{"good", r.good()},
+                   {"target", r.target},
+                   {"into", r.into},
+                   {"backup", r.backup},
+                   {"timeline", r.timeline},
+                   {"ended", r.ended},
+                   {"last_commit_at", time_or_null(r.last_commit)},
+                   {"end_lsn", r.end.str()},
+                   {"stamped_backwards", std::move(backwards)},
+                   {"wal_from_repository", r.wal_from_repository},
+                   {"wal_from_receiver", r.wal_from_receiver},
+                   {"bytes", r.bytes},
+                   {"seconds", json::object{{"copy", r.copy_seconds}, {"replay", r.replay_seconds}, {"check", r.check_seconds}}},
+                   {"checks", std::move(checks)},
+                   {"counts", json::parse(r.counts, bad)}});
+}
+
+std::string to_text(const RestoreReport& r) {
+  std::string out =
+      fmt::format("Restored {} into {}\n  from backup {} and WAL of timeline {}: {} files from the repository, {} from the receiver\n",
+                  r.target, r.into, r.backup, r.timeline, r.wal_from_repository, r.wal_from_receiver);
+  out += fmt::format("  the newest commit that is there: {}{}\n", r.last_commit ? to_text(*r.last_commit) : "that of the backup",
+                     r.ended.empty() ? "" : "; " + r.ended);
+  if (!r.stamped_backwards.empty()) {
+    out += fmt::format("  {} commits come later in the WAL although they are stamped earlier, and are not there:\n",
+                       r.stamped_backwards.size());
+    for (const auto& c : r.stamped_backwards) out += fmt::format("    {} at {} (transaction {})\n", to_text(c.at), c.lsn.str(), c.xid);
+  }
+  out += fmt::format("  {:.1f} MB; copied in {:.1f} s, replayed in {:.1f} s, checked in {:.1f} s\n", static_cast<double>(r.bytes) / 1e6,
+                     r.copy_seconds, r.replay_seconds, r.check_seconds);
+  for (const auto& c : r.checks) out += fmt::format("  {} {}: {}\n", c.good ? "good" : "BAD ", c.name, c.detail);
+  return out;
+}
+
+Result<RestoreReport> restore(RestoreRequest request) {
+  auto& repository = request.repository;
+  std::error_code ec;
+  request.into = fs::weakly_canonical(request.into, ec);
+  const auto& into = request.into;
+  const auto& user = repository.user();
+  if (auto mine = claim_into(into, user); !mine) return tl::make_unexpected(mine.error());
+  const auto abandon = [&into](Error error) -> Result<RestoreReport> {
+    std::error_code none;
+    // A folder that holds nothing of worth yet is not left behind to be taken for a cluster.
+    for (const auto& entry : fs::directory_iterator(into, none))
+      if (entry.path().filename() != "log") fs::remove_all(entry.path(), none);
+    if (error.code != "RESTORE_FAILED") fs::remove_all(into, none);
+    return tl::make_unexpected(std::move(error));
+  };
+  if (auto ready = repository.prepare_restore(into); !ready) return abandon(ready.error());
+  if (!request.window) {
+    auto window = read_window(repository, into, request.pg_bin);
+    if (!window) return abandon(window.error());
+    request.window = std::move(*window);
+  }
+  auto plan = make_plan(request, *request.window, into);
+  if (!plan) return abandon(plan.error());
+  if (const auto room = free_disk(into); room < plan->backup.bytes + plan->backup.bytes / 10 + (256U << 20))
+    return abandon(Error{Kind::unavailable,
+                         "DISK_FULL",
+                         fmt::format("the backup is {} MB large, and {} MB are free on the disk of \"{}\"", plan->backup.bytes >> 20,
+                                     room >> 20, into.string()),
+                         {},
+                         {},
+                         0});
+
+  RestoreReport report;
+  report.target = request.target.str();
+  report.into = into.string();
+  report.backup = plan->backup.label;
+  report.timeline = plan->timeline;
+  report.bytes = plan->backup.bytes;
+
+  const auto pgdata = into / "pgdata";
+  if (auto made = private_folder(pgdata, user); !made) return abandon(made.error());
+  auto began = steady_now();
+  Percent percent([&](double done) {
+    if (request.progress) request.progress({"copy", done, done > 0.02 ? elapsed(began) / done * (1 - done) : -1});
+  });
+  std::vector<std::string> command{"restore", "--set=" + plan->backup.label, "--type=none", "--log-level-console=detail"};
+  command.push_back("--process-max=" + std::to_string(request.gentle ? 1U : std::max(1U, std::thread::hardware_concurrency())));
+  const auto copied =
+      repository.run(command, hours(48), request.stop, [&percent](std::string_view said) { percent(said); }, into, request.gentle);
+  if (request.stop != nullptr && request.stop->load()) return abandon(Error{Kind::unavailable, "ENDED", "it was told to stop", {}, {}, 0});
+  if (copied.status != 0)
+    return abandon(
+        Error{Kind::unavailable, "RESTORE_FAILED", "pgBackRest could not copy the backup: " + tail(copied.output, 800), {}, {}, 0});
+  report.copy_seconds = elapsed(began);
+
+  began = steady_now();
+  const Result<void> written[] = {
+      put(into / kWalScript, wal_script(repository, into), user),
+      put(into / kMarker, "Enishi data folder, format 1\n", user),
+      put(into / kQuiet, json::serialize(json::object{{"target", report.target}, {"backup", report.backup}, {"at", to_text(now())}}) + "\n",
+          user),
+  };
+  for (const auto& one : written)
+    if (!one) return abandon(one.error());
+  fs::remove(pgdata / "postmaster.pid", ec);
+  fs::remove(pgdata / kGuardianConf, ec);
+  Options options;
+  options.data = into;
+  options.pg_bin = request.pg_bin;
+  options.max_connections = 40;
+  options.small = request.gentle;
+  options.start_attempts = 1;
+  options.start_limit = hours(48);
+  options.stop = request.stop;
+  options.recovering = true;
+  options.more_settings =
+      plan->settings + "restore_command = " + conf_value("/bin/sh " + shell_word((into / kWalScript).string()) + " \"%f\" \"%p\"") + "\n";
+  Result<std::unique_ptr<EmbeddedCluster>> cluster = fail(Kind::internal, "INTERNAL", "not started");
+  {
+    const ReplayWatch watch(request, *plan);
+    cluster = EmbeddedCluster::start(options);
+  }
+  const auto said = read_log(into / "log");
+  if (!cluster) {
+    if (cluster.error().code == "ENDED") return abandon(cluster.error());
+    if (said.fatal.find("before configured recovery target") != std::string::npos)
+      return abandon(Error{Kind::not_found,
+                           "TARGET_OUTSIDE_WINDOW",
+                           fmt::format("{} was not reached, the WAL ends before it{}: {}", report.target,
+                                       said.last_commit ? " at " + to_text(*said.last_commit) : "", window_text(*request.window)),
+                           {},
+                           {},
+                           0});
+    return abandon(Error{Kind::unavailable,
+                         "RESTORE_FAILED",
+                         fmt::format("the restored cluster did not start: {} {} (its log stays in \"{}/log\")", said.fatal,
+                                     cluster.error().detail, into.string()),
+                         {},
+                         {},
+                         0});
+  }
+  report.replay_seconds = elapsed(began);
+  report.ended = said.ended;
+  report.last_commit = said.last_commit;
+  {
+    std::ifstream in(into / kWalLog);
+    for (std::string line; std::getline(in, line);)
+      (line.starts_with("repository ") ? report.wal_from_repository : report.wal_from_receiver)++;
+  }
+  if (said.stop) report.end = *said.stop;
+  if (request.target.kind == Target::Kind::latest && request.window->to_lsn.at > 0) {
+    const bool whole = report.end >= request.window->to_lsn;
+    report.checks.push_back({"complete", whole,
+                             whole ? "everything to the newest commit known, " + request.window->to_lsn.str()
+                                   : fmt::format("the WAL ends at {}, but {} is known: a WAL file between them is missing or damaged",
+                                                 report.end.str(), request.window->to_lsn.str())});
+  }
+  if (request.target.kind == Target::Kind::time && said.stop)
+    report.stamped_backwards =
+        stamped_backwards(repository, into, (*cluster)->binaries().bin, plan->timeline, report.end, request.target.time);
+  if (request.check) {
+    began = steady_now();
+    if (request.progress) request.progress({"check", 0, -1});
+    auto found = check(**cluster, request, report);
+    report.checks.insert(report.checks.end(), found.begin(), found.end());
+    report.check_seconds = elapsed(began);
+  }
+  (*cluster)->stop();
+  cluster->reset();
+  fs::remove(into / "restore.unfinished", ec);
+  for (const auto* name : {kWalScript, "spool"}) fs::remove_all(into / name, ec);
+  if (auto done = put(into / kReport, to_json(report) + "\n", user); !done) return tl::make_unexpected(done.error());
+  return report;
+}
+
+Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data) {
+  std::error_code ec;
+  const auto into = fs::weakly_canonical(given_into, ec);
+  auto user = database_user();
+  if (!user) return tl::make_unexpected(user.error());
+  if (!fs::exists(into / kQuiet, ec) || !fs::exists(into / "pgdata" / "PG_VERSION", ec) || fs::exists(into / "restore.unfinished", ec))
+    return fail(Kind::conflict, "NOT_RESTORED", fmt::format("\"{}\" holds no restored cluster that waits to be promoted", into.string()));
+  auto from = take_lock(into, *user);
+  if (!from) return tl::make_unexpected(from.error());
+  if (given_data.empty()) {
+    fs::remove(into / kQuiet, ec);
+    return fs::path();
+  }
+  const auto data = fs::weakly_canonical(given_data, ec);
+  if (!fs::exists(data / kMarker, ec))
+    return fail(Kind::not_found, "DATA_MISSING", "\"" + data.string() + "\" is no data folder of Enishi's");
+  auto lock = take_lock(data, *user);
+  if (!lock) return tl::make_unexpected(lock.error());
+
+  // Another restore that was promoted meanwhile may have begun the same timeline: its WAL would lie in the repository under these names.
+  if (auto repository = Repository::of_data(data, *user)) {
+    std::uint32_t timeline = 0;
+    for (const auto& entry : fs::directory_iterator(into / "pgdata" / "pg_wal", ec)) {
+      const auto name = entry.path().filename().string();
+      if (name.size() == 16 && name.ends_with(".history"))
+        timeline = std::max(timeline, static_cast<std::uint32_t>(std::strtoul(name.substr(0, 8).c_str(), nullptr, 16)));
+    }
+    const auto name = fmt::format("{:08X}.history", timeline);
+    const Scratch scratch(data, *user);
+    const auto there = timeline > 0 && fs::exists(data / kBackrestConf, ec) ? fetch(*repository, data, scratch.path, name) : std::nullopt;
+    if (there && slurp(*there) != slurp(into / "pgdata" / "pg_wal" / name))
+      return fail(
+          Kind::conflict, "RESTORE_STALE",
+          fmt::format("another restored cluster was promoted after \"{}\" was made, and has taken its timeline {}: restore once more",
+                      into.string(), timeline));
+  }
+  const auto stamp = to_text(now());
+  const auto old = data / ("pgdata.before-" + stamp.substr(0, 4) + stamp.substr(5, 2) + stamp.substr(8, 2) + "T" + stamp.substr(11, 2) +
+                           stamp.substr(14, 2) + stamp.substr(17, 2));
+  auto fresh = into / "pgdata";
+  struct stat a{}, b{};
+  if (stat(fresh.c_str(), &a) != 0 || stat(data.c_str(), &b) != 0) return tl::make_unexpected(unwritable(data, errno));
+  if (a.st_dev != b.st_dev) {
+    // On another disk: copied first, so that the swap is a rename all the same.
+    const auto copy = data / "pgdata.restored";
+    fs::remove_all(copy, ec);
+    const auto copied = run_command({{"/bin/cp", "-a", fresh, copy}, *user, {}, hours(48)});
+    if (copied.status != 0)
+      return fail(Kind::unavailable, "PROMOTE_FAILED", "the restored cluster could not be copied: " + tail(copied.output));
+    fresh = copy;
+  }
+  const auto live = data / "pgdata";
+  const bool had = fs::exists(live, ec);
+  if (had) {
+    // One step: at no moment is there no database, or half of one.
+    if (syscall(SYS_renameat2, AT_FDCWD, fresh.c_str(), AT_FDCWD, live.c_str(), 2U /* RENAME_EXCHANGE */) != 0)
+      return tl::make_unexpected(unwritable(live, errno));
+    if (rename(fresh.c_str(), old.c_str()) != 0) return tl::make_unexpected(unwritable(old, errno));
+  } else if (rename(fresh.c_str(), live.c_str()) != 0) {
+    return tl::make_unexpected(unwritable(live, errno));
+  }
+  fs::copy_file(into / kReport, data / kReport, fs::copy_options::overwrite_existing, ec);
+  from = Lock{};
+  fs::remove_all(into, ec);
+  return had ? old : fs::path();
+}
+
+std::string to_json(const DrillResult& r) {
+  return json::serialize(json::object{
+      {"at", to_text(r.at)}, {"good", r.good}, {"target", r.target}, {"seconds", r.seconds}, {"bytes", r.bytes}, {"detail", r.detail}});
+}
+
+DrillResult drill(const Repository& repository, const fs::path& scratch, const fs::path& pg_bin, std::vector<Check> checks,
+                  std::function<void(const Progress&)> progress, const std::atomic<bool>* stop) {
+  DrillResult result;
+  result.at = now();
+  const auto began = steady_now();
+  const auto& user = repository.user();
+  std::error_code ec;
+  fs::remove_all(scratch, ec);
+  auto window = read_window(repository, {}, pg_bin);
+  if (!window || window->backups.empty() || window->to <= window->from) {
+    result.detail = !window ? window.error().detail : window_text(*window);
+  } else {
+    std::mt19937_64 random(std::random_device{}());
+    const auto span = (window->to - window->from).count();
+    Target target;
+    target.kind = Target::Kind::time;
+    target.time = window->from + std::chrono::microseconds(std::uniform_int_distribution<std::int64_t>(0, span)(random));
+    result.target = target.str();
+    RestoreRequest request{repository, target, scratch};
+    request.pg_bin = pg_bin;
+    request.window = std::move(*window);
+    request.gentle = true;
+    request.checks = std::move(checks);
+    request.progress = std::move(progress);
+    request.stop = stop;
+    auto report = restore(std::move(request));
+    if (!report) {
+      result.detail = report.error().code + ": " + report.error().detail;
+    } else {
+      result.bytes = report->bytes;
+      result.good = report->good();
+      for (const auto& c : report->checks)
+        if (!c.good) result.detail += (result.detail.empty() ? "" : "; ") + c.name + ": " + c.detail;
+      if (result.good)
+        result.detail = fmt::format("restored and checked; the newest commit there is of {}",
+                                    report->last_commit ? to_text(*report->last_commit) : "the backup");
+    }
+  }
+  fs::remove_all(scratch, ec);
+  result.seconds = elapsed(began);
+  if (stop == nullptr || !stop->load()) (void)append_line(repository.data() / kDrills, to_json(result), user);
+  return result;
+}
+
+std::vector<DrillResult> drills(const fs::path& data) {
+  std::vector<DrillResult> out;
+  std::istringstream lines(slurp(data / kDrills));
+  for (std::string line; std::getline(lines, line);) {
+    boost::system::error_code bad;
+    const auto v = json::parse(line, bad);
+    if (bad || !v.is_object()) continue;
+    const auto& o = v.get_object();
+    DrillResult r;
+    const auto text = [&o](std::string_view name) {
+      const auto* f = o.if_contains(name);
+      return f != nullptr && f->is_string() ? std::string(f->get_string()) : std::string();
+    };
+    r.at = parse_moment(text("at")).value_or(Moment{});
+    r.target = text("target");
+    r.detail = text("detail");
+    if (const auto* g = o.if_contains("good"); g != nullptr && g->is_bool()) r.good = g->get_bool();
+    if (const auto* s = o.if_contains("seconds"); s != nullptr && s->is_number()) r.seconds = s->to_number<double>();
+    if (const auto* n = o.if_contains("bytes"); n != nullptr && n->is_number()) r.bytes = n->to_number<std::uint64_t>();
+    out.push_back(std::move(r));
+  }
+  return out;
+}
+
+}  // namespace enishi::cluster

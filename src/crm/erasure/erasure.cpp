@@ -1,0 +1,142 @@
+#include "crm/erasure/erasure.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "base/log.hpp"
+#include "crm/erasure/erasure.sql.hpp"
+
+namespace enishi::crm::erasure {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+namespace s = sql::erasure;
+
+/// The list's lines. A last line without its end was cut off by a crash: the database has it still, and writes it again.
+Result<json::array> read_list(const fs::path& file) {
+  json::array out;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    if (in.eof()) break;
+    if (line.empty()) continue;
+    boost::system::error_code bad;
+    auto value = json::parse(line, bad);
+    if (bad || !value.is_object() || !value.as_object().contains("id"))
+      return fail(Kind::conflict, "ERASURE_LIST_BROKEN", "a line of " + file.string() + " is no erasure: " + line.substr(0, 100));
+    out.push_back(std::move(value));
+  }
+  return out;
+}
+
+Result<void> append(const fs::path& file, const std::string& lines) {
+  const int fd = ::open(file.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  const auto unwritable = [&] {
+    return fail(Kind::unavailable, "ERASURE_LIST_UNWRITABLE", "cannot write " + file.string() + ": " + std::strerror(errno));
+  };
+  if (fd < 0) return unwritable();
+  std::string text = lines;
+  char last = '\n';
+  if (const auto size = ::lseek(fd, 0, SEEK_END); size > 0 && ::pread(fd, &last, 1, size - 1) == 1 && last != '\n') {
+    // What a crash left of a line: it goes, or it would spoil the one that follows.
+    std::ifstream in(file);
+    const std::string all((std::istreambuf_iterator<char>(in)), {});
+    const auto end = all.rfind('\n');
+    if (::ftruncate(fd, end == std::string::npos ? 0 : static_cast<off_t>(end + 1)) != 0) {
+      ::close(fd);
+      return unwritable();
+    }
+  }
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const auto n = ::write(fd, text.data() + done, text.size() - done);
+    if (n <= 0) {
+      ::close(fd);
+      return unwritable();
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  const bool safe = ::fsync(fd) == 0;
+  ::close(fd);
+  if (!safe) return unwritable();
+  return {};
+}
+
+}  // namespace
+
+Task<Result<int>> append_list(pg::Database& db, fs::path file) {
+  auto known = read_list(file);
+  if (!known) co_return tl::make_unexpected(known.error());
+  std::set<std::string> ids;
+  for (const auto& line : *known) ids.emplace(line.at("id").as_string());
+  auto rows = co_await db.run(s::erasures_to_keep, {});
+  if (!rows) co_return tl::make_unexpected(rows.error());
+  std::string lines;
+  int count = 0;
+  for (std::size_t i = 0; i < rows->size(); ++i) {
+    if (ids.contains(std::string(rows->text(i, 1)))) continue;
+    lines += rows->text(i, 0);
+    lines += '\n';
+    ++count;
+  }
+  if (count > 0)
+    if (auto written = append(file, lines); !written) co_return tl::make_unexpected(written.error());
+  co_return count;
+}
+
+Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopping) {
+  std::string last = "none";
+  while (!stopping) {
+    std::string trouble;
+    try {
+      auto known = co_await db.run(s::erasures_known, {});
+      if (known && !known->boolean(0, 0)) {
+        co_await sleep(Millis(2000));
+        continue;
+      }
+      auto newest = co_await db.run(s::newest_erasure, {});
+      if (!newest) {
+        trouble = newest.error().detail;
+      } else if (const auto now = std::string(newest->text(0, 0)) + " " + std::string(newest->text(0, 1));
+                 now != last && fs::is_directory(file.parent_path())) {
+        auto kept = co_await append_list(db, file);
+        if (kept)
+          last = now;
+        else
+          trouble = kept.error().detail;
+      }
+    } catch (const std::exception& e) {
+      trouble = e.what();
+    }
+    if (!trouble.empty()) log_error("the list of erasures beside the backups is not up to date", {{"error", trouble}});
+    co_await sleep(Millis(trouble.empty() ? 2000 : 10000));
+  }
+}
+
+Task<Result<int>> reapply(pg::Lease& lease, fs::path file) {
+  auto list = read_list(file);
+  if (!list) co_return tl::make_unexpected(list.error());
+  int people = 0;
+  if (list->empty()) co_return people;
+  auto known = co_await lease.run(s::erasures_known, {}, Deadline::in(Millis(15000)));
+  if (!known) co_return tl::make_unexpected(known.error());
+  if (!known->boolean(0, 0)) co_return people;
+  // A hundred at a time: an erasure takes tens of milliseconds.
+  for (std::size_t from = 0; from < list->size(); from += 100) {
+    json::array part(list->begin() + static_cast<std::ptrdiff_t>(from),
+                     list->begin() + static_cast<std::ptrdiff_t>(std::min(list->size(), from + 100)));
+    auto done = co_await lease.run(s::reapply_erasures, pg::params(json::serialize(part)), Deadline::in(Millis(60000)));
+    if (!done) co_return tl::make_unexpected(done.error());
+    people += static_cast<int>(done->integer(0, 0));
+  }
+  co_return people;
+}
+
+std::vector<jobs::Job> periodic() { return {{"erase_due", Millis(3600000), s::erase_due, 20}}; }
+
+}  // namespace enishi::crm::erasure

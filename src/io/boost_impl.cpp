@@ -1,0 +1,3 @@
+#include <boost/asio/impl/src.hpp>
+#include <boost/beast/src.hpp>
+#include <boost/json/src.hpp>

@@ -1,0 +1,55 @@
+// A browser beside a test server. Console errors, uncaught exceptions and violations of the page's policy fail the test that met them.
+//
+//   const browser = await Browser.start(server);
+//   const page = await browser.page(operator);     // logged in through the page
+//   await browser.close();                          // throws what pages complained about
+import { existsSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+export class Browser {
+  static async start(server) {
+    const self = new Browser();
+    self.server = server;
+    self.complaints = [];
+    self.chromium = await chromium.launch({ executablePath, args });
+    return self;
+  }
+  async close() {
+    await this.chromium.close();
+    this.check();
+  }
+  /** `expected`: texts of console errors that a test provokes, such as a 412. */
+  check(expected = []) {
+    const rest = this.complaints.splice(0).filter((c) => !expected.some((e) => c.includes(e)));
+    if (rest.length > 0) throw new Error(`the page complained:\n${rest.join("\n")}`);
+  }
+  async context(options = {}) {
+    return this.chromium.newContext({ viewport: { width: 1280, height: 800 }, locale: "ja-JP", timezoneId: "America/New_York", ...options });
+  }
+  async open(context, path = "/") {
+    const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
+    page.on("console", (m) => {
+      // Nobody is logged in yet: asking who one is says so with a 401, which Chromium writes down.
+      const unauthenticated = m.text().includes("401") && m.location().url.endsWith("/v1/session");
+      if (m.type() === "error" && !unauthenticated) this.complaints.push(`${m.text()} (${m.location().url})`);
+    });
+    page.on("pageerror", (e) => this.complaints.push(`uncaught: ${e.message}`));
+    await page.addInitScript(() => document.addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`)));
+    await page.goto(this.server.origin + path);
+    return page;
+  }
+  /** In the context, or a new one: a page of somebody who logged in by the log-in page. */
+  async page({ login, password }, path = "/", context = undefined) {
+    const page = await this.open(context ?? (await this.context()), "/login");
+    await page.locator("input[name=login]").fill(login);
+    await page.locator("input[name=password]").fill(password);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("header.header");
+    if (path !== "/") await page.goto(this.server.origin + path);
+    return page;
+  }
+}

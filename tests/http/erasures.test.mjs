@@ -1,0 +1,103 @@
+// A person who was erased by law does not come back with a restore, and the history stays a chain that nobody broke.
+import test from "node:test";
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { createInterface } from "node:readline";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Client, Enishi, binary, eventually, scratch } from "../enishi.mjs";
+
+const run = (...args) => spawnSync(binary, args, { encoding: "utf8" });
+
+test("a restore to before an erasure erases again; the chain verifies; nothing brings the person back", async (t) => {
+  const server = await Enishi.start({ env: { ENISHI_BACKUP: "" }, args: ["--drill-days", "0"] });
+  t.after(() => server.child.kill("SIGKILL"));
+  let admin = await server.administrator();
+  const person = (await admin.post("/v1/customers", { display_name: "忘れる 人", notes: "秘密の覚書", phones: [{ raw: "090-8765-4321" }] })).body;
+  const other = (await admin.post("/v1/customers", { display_name: "残る 人" })).body;
+  const moment = server.sql("select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
+  await eventually("the first backup", async () => (await admin.get("/v1/continuity")).body.repository?.last_backup_at, 240_000);
+  const sealed = () => server.sql("select exists (select from history_seal) and not exists (select from history h where (h.xid, h.id) > (select s.last_xid, s.last_id from history_seal s order by s.number desc limit 1))") === "t";
+  await eventually("the history is sealed", sealed, 120_000);
+  const mark = await admin.post("/v1/continuity/requests", { kind: "MARK", name: "before-erasure" });
+  await eventually("the mark", async () => (await admin.get("/v1/continuity/requests")).body.items.find((r) => r.id === mark.body.id && r.state === "DONE"), 120_000);
+  const erased = await admin.post(`/v1/customers/${person.id}/erasure`, { reason: "本人の請求" });
+  assert.equal(erased.status, 200, erased.text);
+  const list = join(server.data, "backup/erasures.jsonl");
+  await eventually("the list beside the backups", () => existsSync(list) && readFileSync(list, "utf8").includes(person.id), 120_000);
+  assert.doesNotMatch(readFileSync(list, "utf8"), /忘れる|秘密/);
+
+  const into = join(scratch(), "restored");
+  const done = run("restore", "--data", server.data, "--to", "before-erasure", "--into", into, "--json");
+  assert.equal(done.status, 0, done.stdout + done.stderr);
+  const checks = Object.fromEntries(JSON.parse(done.stdout).checks.map((c) => [c.name, c]));
+  assert.match(checks.erasures.detail, /^1 people/);
+  assert.ok(checks.history.good, checks.history.detail);
+  const drill = run("drill", "--data", server.data, "--json");
+  assert.equal(drill.status, 0, drill.stdout + drill.stderr);
+
+  assert.equal(await server.stop(), 0);
+  const promoted = run("restore", "--data", server.data, "--into", into, "--promote");
+  assert.equal(promoted.status, 0, promoted.stderr);
+  await server.restart();
+  admin = await server.login("admin", server.password);
+  assert.equal((await admin.get(`/v1/customers/${person.id}`)).status, 404);
+  assert.equal((await admin.get(`/v1/customers/${other.id}`)).body.display_name, "残る 人");
+  assert.equal((await admin.get(`/v1/history/customer/${person.id}?as_of=${moment}`)).status, 410);
+  assert.equal(server.sql(`select count(*) from history where customer_id = '${person.id}' and content is not null`), "0");
+  assert.equal(server.sql("select count(*) from customer c, customer_phone p where c::text ~ '忘れる|秘密' or p::text ~ '87654321'"), "0");
+  const selection = { kind: "RECORD", table: "customer", row_id: person.id, to: moment, parts: true };
+  const preview = await admin.post("/v1/put-backs/preview", selection);
+  if (preview.status !== 404) {
+    assert.equal(preview.status, 200, preview.text);
+    assert.equal(preview.body.rows, 0, preview.text);
+    const put = await admin.post("/v1/put-backs", { ...selection, seen: preview.body.seen, overwrite: true });
+    assert.equal(put.body.changed, 0, put.text);
+  }
+  assert.equal((await admin.get(`/v1/customers/${person.id}`)).status, 404);
+  await eventually("the erasure is sealed, too", sealed, 120_000);
+  const verified = run("history", "verify", "--data", server.data);
+  assert.equal(verified.status, 0, verified.stdout + verified.stderr);
+  assert.match(verified.stdout, /The history is what was sealed/);
+  // A row that somebody changes behind its back is found.
+  server.sql(`update history set actor = 'somebody else' where id = (select min(id) from history where row_id = '${other.id}')`);
+  const forged = run("history", "verify", "--data", server.data);
+  assert.equal(forged.status, 1);
+  assert.match(forged.stdout, /CHANGED/);
+  assert.equal(await server.stop(), 0);
+});
+
+test("the basic profile lists the erased beside its backups, though the server does not know where these are", async (t) => {
+  const data = join(scratch(), "data");
+  const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ENISHI_"))), ENISHI_PASSWORD_COST: "low" };
+  const start = async (args, ready) => {
+    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    t.after(() => child.kill("SIGKILL"));
+    const log = [];
+    child.stderr.on("data", (some) => log.push(String(some)));
+    child.exited = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));
+    child.lines = [];
+    await new Promise((resolve, reject) => {
+      createInterface({ input: child.stdout }).on("line", (line) => { child.lines.push(line); if (ready.test(line)) resolve(); });
+      child.exited.then((code) => reject(new Error(`${args.join(" ")} ended with ${code}\n${log.slice(-20).join("")}`)));
+    });
+    return child;
+  };
+  const database = await start(["cluster", "--data", data, "--listen", "127.0.0.1:0", "--drill-days", "0"], /^Metrics: /);
+  const owner = database.lines[0].replace("PostgreSQL is ready: ", "");
+  const migrated = spawnSync(binary, ["db", "migrate", "--database", owner], { encoding: "utf8", env });
+  assert.equal(migrated.status, 0, migrated.stderr);
+  const serving = await start(["serve", "--database", owner.replace("enishi_owner", "enishi_app"), "--listen", "127.0.0.1:0"], /^Enishi is ready at /);
+  const client = new Client(serving.lines.at(-1).replace("Enishi is ready at ", ""));
+  const token = serving.lines.join("\n").match(/welcome#(\S+)/)[1], password = "correct horse battery staple";
+  assert.ok((await client.post("/v1/one-time-links/redemption", { token, password })).status < 300);
+  client.csrf = (await client.post("/v1/session", { login: "admin", password })).body.csrf_token;
+  const person = (await client.post("/v1/customers", { display_name: "忘れる 人" })).body;
+  assert.equal((await client.post(`/v1/customers/${person.id}/erasure`, { reason: "本人の請求" })).status, 200);
+  const list = join(data, "backup/erasures.jsonl");
+  await eventually("the list beside the backups", () => existsSync(list) && readFileSync(list, "utf8").includes(person.id), 120_000);
+  for (const child of [serving, database]) {
+    child.kill("SIGTERM");
+    assert.equal(await child.exited, 0);
+  }
+});

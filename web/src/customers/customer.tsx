@@ -1,0 +1,394 @@
+import { ActionIcon, Anchor, Badge, Button, Group, Loader, Modal, MultiSelect, Select, Stack, Table, Tabs, Text, Textarea, TextInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { IconHistory, IconPencil, IconPlus } from "@tabler/icons-react";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { Link, useNavigate, useParams } from "@tanstack/react-router";
+import { type FormEvent, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { fieldError, Problem, read, type Schemas, write } from "../api/client";
+import { cache } from "../cache";
+import { label } from "../i18n";
+import { holdEnterWhileComposing } from "../keyboard";
+import { addressText, type Address, type Customer, NameLine, phoneText, readCustomer, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
+import { TaskMenu } from "../desk/task_actions";
+import { customChange, customDraft, CustomInputs, useCustomFields, useCustomText } from "../parts/custom_fields";
+import { ProblemAlert } from "../parts/problem";
+import { useMay } from "../session";
+import { Differences, PutBack } from "./put_back";
+import { fromInput, fullMoment, moment, toInput } from "../time";
+
+const flags = ["VIP", "ELDERLY", "CAUTION", "COMPLAINT", "FAMILY_PRESENT_REQUIRED", "HEARING_IMPAIRED", "NO_MAIL"] as const;
+type Flag = (typeof flags)[number];
+const fields = ["display_name", "kana", "birth_date", "notes", "flags"] as const;
+type Field = (typeof fields)[number];
+type Draft = { display_name: string; kana: string; birth_date: string; notes: string; flags: Flag[] };
+const draftOf = (c: Pick<Customer, Field>): Draft => ({ display_name: c.display_name, kana: c.kana, birth_date: c.birth_date ?? "", notes: c.notes, flags: [...c.flags] as Flag[] });
+const shown = (value: string | string[]) => (Array.isArray(value) ? value.map((f) => label("flag", f)).join("、") : value) || "—";
+
+/** Only what was changed is sent, so two people who change different fields do not undo each other. */
+function EditCustomer({ customer, close }: { customer: Customer; close: () => void }) {
+  const { t } = useTranslation();
+  const [base, setBase] = useState({ draft: draftOf(customer), custom: customDraft(customer.custom), version: customer.version });
+  const [draft, setDraft] = useState(base.draft);
+  const own = useCustomFields("customer");
+  const ownText = useCustomText();
+  const [custom, setCustom] = useState(base.custom);
+  const [theirs, setTheirs] = useState<Customer>();
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const set = <K extends Field>(key: K, value: Draft[K]) => setDraft((d) => ({ ...d, [key]: value }));
+  const changed = fields.filter((f) => JSON.stringify(draft[f]) !== JSON.stringify(base.draft[f]));
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const customChanged = customChange(own, base.custom, custom);
+    if (changed.length === 0 && !customChanged) return close();
+    setBusy(true);
+    const body: Schemas["CustomerChange"] = { ...Object.fromEntries(changed.map((f) => [f, f === "birth_date" ? draft.birth_date || null : draft[f]])), ...(customChanged ? { custom: customChanged as never } : {}) };
+    try {
+      await write("patch", "/v1/customers/{customer_id}", { path: { customer_id: customer.id }, body, version: base.version });
+      notifications.show({ message: t("common.saved"), color: "green" });
+      await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
+      close();
+    } catch (e) {
+      setError(e);
+      if (e instanceof Problem && e.status === 412) {
+        const fresh = await readCustomer(customer.id);
+        setTheirs(fresh);
+        setBase({ draft: draftOf(fresh), custom: customDraft(fresh.custom), version: fresh.version });
+      }
+    } finally {
+      setBusy(false);
+    }
+  };
+  const customDiffering = theirs ? own.filter((f) => (custom[f.key] ?? "") !== (customDraft(theirs.custom)[f.key] ?? "")) : [];
+  const differing = theirs ? fields.filter((f) => JSON.stringify(draftOf(theirs)[f]) !== JSON.stringify(draft[f])) : [];
+  return (
+    <Modal opened onClose={close} title={t("common.edit")} size="lg" closeOnClickOutside={false}>
+      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
+        <Stack gap="sm">
+          {theirs ? (
+            <div className="warning" role="alert">
+              {t("customer.theirs")}
+              <Text fz="xs" fw={400}>{t("customer.theirsHint")}</Text>
+              <Table mt={4} withRowBorders={false}>
+                <Table.Thead>
+                  <Table.Tr><Table.Th /><Table.Th>{t("customer.theirValue")}</Table.Th><Table.Th>{t("customer.myValue")}</Table.Th><Table.Th /></Table.Tr>
+                </Table.Thead>
+                <Table.Tbody>
+                  {differing.map((f) => (
+                    <Table.Tr key={f}>
+                      <Table.Td>{t(`customer.${f}`)}</Table.Td>
+                      <Table.Td data-theirs={f}>{shown(draftOf(theirs)[f])}</Table.Td>
+                      <Table.Td>{shown(draft[f])}</Table.Td>
+                      <Table.Td><Button size="compact-xs" variant="default" onClick={() => set(f, draftOf(theirs)[f])}>{t("customer.takeTheirs")}</Button></Table.Td>
+                    </Table.Tr>
+                  ))}
+                  {customDiffering.map((f) => (
+                    <Table.Tr key={f.key}>
+                      <Table.Td>{f.label}</Table.Td>
+                      <Table.Td data-theirs={f.key}>{ownText(f, customDraft(theirs.custom)[f.key])}</Table.Td>
+                      <Table.Td>{ownText(f, custom[f.key])}</Table.Td>
+                      <Table.Td><Button size="compact-xs" variant="default" onClick={() => setCustom((c) => ({ ...c, [f.key]: customDraft(theirs.custom)[f.key] ?? "" }))}>{t("customer.takeTheirs")}</Button></Table.Td>
+                    </Table.Tr>
+                  ))}
+                </Table.Tbody>
+              </Table>
+            </div>
+          ) : (
+            <ProblemAlert error={error} shown={[...fields.map((f) => `/${f}`), ...own.map((f) => `/custom/${f.key}`)]} />
+          )}
+          <Group grow align="start">
+            <TextInput label={t("customer.display_name")} value={draft.display_name} onChange={(e) => set("display_name", e.currentTarget.value)} error={fieldError(error, "/display_name")} data-autofocus />
+            <TextInput label={t("customer.kana")} value={draft.kana} onChange={(e) => set("kana", e.currentTarget.value)} error={fieldError(error, "/kana")} />
+          </Group>
+          <TextInput label={t("customer.birth_date")} description={t("customer.birthHint")} value={draft.birth_date} onChange={(e) => set("birth_date", e.currentTarget.value)} error={fieldError(error, "/birth_date")} />
+          <MultiSelect label={t("customer.flags")} data={flags.map((f) => ({ value: f, label: label("flag", f) }))} value={draft.flags} onChange={(v) => set("flags", v as Flag[])} error={fieldError(error, "/flags")} />
+          <Textarea label={t("customer.notes")} autosize minRows={3} maxRows={10} value={draft.notes} onChange={(e) => set("notes", e.currentTarget.value)} error={fieldError(error, "/notes")} />
+          <CustomInputs fields={own} draft={custom} set={(key, value) => setCustom((c) => ({ ...c, [key]: value }))} error={error} />
+          <Group justify="flex-end">
+            <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
+            <Button type="submit" loading={busy}>{t("common.save")}</Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+type Child = "phone" | "address" | "email";
+const texts = { phone: ["raw", "note"], address: ["postal_code", "prefecture", "city", "town", "street", "building", "note"], email: ["email"] } as const;
+type Values = Record<string, string>;
+
+/** Phones, addresses and emails are edited alike: new ones, changed ones, and taken away. */
+export function EditChild({ customer, kind, row, close }: { customer: Customer; kind: Child; row?: { id: string; version: number } & Record<string, unknown>; close: () => void }) {
+  const { t } = useTranslation();
+  const [values, setValues] = useState<Values>(() => Object.fromEntries([...texts[kind], "kind"].map((f) => [f, String(row?.[f] ?? "")])));
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const code = values.postal_code?.replace(/\D/g, "") ?? "";
+  const towns = useQuery({ queryKey: ["towns", code], enabled: kind === "address" && code.length === 7, staleTime: Number.POSITIVE_INFINITY, queryFn: () => read("/v1/postal-codes/{postal_code}", { path: { postal_code: code } }) });
+  const run = async (action: () => Promise<unknown>) => {
+    setBusy(true);
+    try {
+      await action();
+      notifications.show({ message: t("common.saved"), color: "green" });
+      await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
+      close();
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    const body: Record<string, unknown> = Object.fromEntries(texts[kind].map((f) => [f, values[f] ?? ""]));
+    if (kind === "address" && !body.postal_code) body.postal_code = null;
+    if (kind === "phone" && values.kind) body.kind = values.kind;
+    if (row && kind === "phone" && body.raw === row.raw) delete body.raw;
+    const of = { path: { customer_id: customer.id }, body: body as never };
+    void run(() => {
+      if (!row) {
+        if (kind === "phone") return write("post", "/v1/customers/{customer_id}/phones", of);
+        if (kind === "address") return write("post", "/v1/customers/{customer_id}/addresses", of);
+        return write("post", "/v1/customers/{customer_id}/emails", of);
+      }
+      const change = { body: body as never, version: row.version };
+      if (kind === "phone") return write("patch", "/v1/customer-phones/{customer_phone_id}", { path: { customer_phone_id: row.id }, ...change });
+      if (kind === "address") return write("patch", "/v1/customer-addresses/{customer_address_id}", { path: { customer_address_id: row.id }, ...change });
+      return write("patch", "/v1/customer-emails/{customer_email_id}", { path: { customer_email_id: row.id }, ...change });
+    });
+  };
+  const remove = () =>
+    row &&
+    run(() => {
+      const version = row.version;
+      if (kind === "phone") return write("delete", "/v1/customer-phones/{customer_phone_id}", { path: { customer_phone_id: row.id }, version });
+      if (kind === "address") return write("delete", "/v1/customer-addresses/{customer_address_id}", { path: { customer_address_id: row.id }, version });
+      return write("delete", "/v1/customer-emails/{customer_email_id}", { path: { customer_email_id: row.id }, version });
+    });
+  const title = kind === "phone" ? t("customer.addPhone") : kind === "address" ? t("customer.addAddress") : t("customer.addEmail");
+  return (
+    <Modal opened onClose={close} title={row ? t("common.edit") : title} size="md" closeOnClickOutside={false}>
+      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
+        <Stack gap="xs">
+          <ProblemAlert error={error} shown={texts[kind].map((f) => `/${f}`)} />
+          {texts[kind].map((f, i) => (
+            <div key={f}>
+              <TextInput label={t(`customer.${f}`)} value={values[f] ?? ""} onChange={(e) => { const v = e.currentTarget.value; setValues((old) => ({ ...old, [f]: v })); }} error={fieldError(error, `/${f}`)} data-autofocus={i === 0 || undefined}
+                inputMode={f === "raw" || f === "postal_code" ? "tel" : undefined} />
+              {f === "postal_code" && code.length === 7 && towns.data && (
+                <Group gap={4} mt={4}>
+                  {towns.data.items.length === 0 && <Text fz="xs" className="faint">{t("customer.noTown")}</Text>}
+                  {towns.data.items.map((town) => (
+                    <Button key={town.prefecture + town.city + town.town} size="compact-xs" variant="light" onClick={() => setValues((old) => ({ ...old, prefecture: town.prefecture, city: town.city, town: town.town }))}>
+                      {town.prefecture}{town.city}{town.town}
+                    </Button>
+                  ))}
+                </Group>
+              )}
+            </div>
+          ))}
+          {kind === "phone" && (
+            <Select label={t("customer.kind")} clearable data={["MOBILE", "FIXED", "TOLL_FREE", "IP", "OTHER"].map((k) => ({ value: k, label: label("phoneKind", k) }))} value={values.kind || null} onChange={(v) => setValues((old) => ({ ...old, kind: v ?? "" }))} />
+          )}
+          <Group justify="space-between" mt="xs">
+            {row ? <Button variant="subtle" color="red" onClick={() => void remove()}>{t("common.remove")}</Button> : <span />}
+            <Group gap="xs">
+              <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
+              <Button type="submit" loading={busy}>{t("common.save")}</Button>
+            </Group>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+function valueText(value: unknown): string {
+  if (value === null || value === undefined || value === "") return "—";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function History({ rowId }: { rowId: string }) {
+  const { t } = useTranslation();
+  const may = useMay();
+  const [to, setTo] = useState<string>();
+  const pages = useInfiniteQuery({
+    queryKey: ["customer", rowId, "history"],
+    initialPageParam: undefined as string | undefined,
+    queryFn: ({ pageParam }) => read("/v1/history", { query: { row_id: rowId, cursor: pageParam, limit: 30 } }),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  if (pages.error) return <ProblemAlert error={pages.error} />;
+  if (pages.isPending) return <Loader size="xs" m="sm" />;
+  if (rows.length === 0) return <div className="pad faint">{t("customer.historyEmpty")}</div>;
+  return (
+    <div className="pad">
+      {rows.map((h, i) => {
+        const previous = rows[i + 1];
+        const before = (h.before ?? {}) as Record<string, unknown>;
+        const content = (h.content ?? {}) as Record<string, unknown>;
+        return (
+          <div key={h.id} style={{ borderBottom: "1px solid var(--line)", padding: "5px 0", fontSize: 12.5 }}>
+            <b>{fullMoment(h.at)}</b> <span className="faint">{t("customer.by", { who: h.actor_name ?? h.actor })} · {h.op}</span>
+            {h.op === "UPDATE" && (h.changed as string[]).filter((k) => !k.endsWith("_key")).map((k) => (
+              <div key={k}>
+                {t(`customer.${k}` as never, { defaultValue: k }) as unknown as string}: <span className="diff-before">{valueText(before[k])}</span> → <span className="diff-after">{valueText(content[k])}</span>
+              </div>
+            ))}
+            {h.op === "UPDATE" && previous && may("put_back") && <Button size="compact-xs" variant="subtle" onClick={() => setTo(previous.at)}>{t("putBack.before")}</Button>}
+            {h.request_id && may("put_back") && <Anchor component={Link} to="/put-backs" search={{ kind: "REQUEST", request_id: h.request_id, around: h.at } as never} fz="xs">{t("putBack.ofRequest")}</Anchor>}
+          </div>
+        );
+      })}
+      {to && <PutBack id={rowId} to={to} close={() => setTo(undefined)} />}
+      {pages.hasNextPage && <Button mt="xs" variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button>}
+    </div>
+  );
+}
+
+function AsOf({ id, at }: { id: string; at: string }) {
+  const { t } = useTranslation();
+  const may = useMay();
+  const [putting, setPutting] = useState(false);
+  const past = useQuery({ queryKey: ["customer", id, "as-of", at], queryFn: () => read("/v1/customers/{customer_id}", { path: { customer_id: id }, query: { as_of: at } }) as Promise<unknown> as Promise<Record<string, unknown>> });
+  if (past.error) return <ProblemAlert error={past.error} />;
+  if (!past.data) return <Loader size="xs" m="sm" />;
+  const c = past.data as Record<string, unknown> & { phones: { raw: string }[]; addresses: Address[]; emails: { email: string }[]; flags?: string[] };
+  return (
+    <div className="sheet">
+      <div className="heading">{t("customer.asOfShown", { at: fullMoment(at) })}</div>
+      <dl className="pairs pad">
+        {(["display_name", "kana", "birth_date", "notes"] as const).map((f) => [<dt key={f}>{t(`customer.${f}`)}</dt>, <dd key={`${f}-`}>{valueText(c[f])}</dd>])}
+        <dt>{t("customer.flags")}</dt><dd>{shown(c.flags ?? [])}</dd>
+        <dt>{t("customer.phones")}</dt><dd>{c.phones.map((p) => p.raw).join("、") || "—"}</dd>
+        <dt>{t("customer.addresses")}</dt><dd>{c.addresses.map((a) => addressText(a)).join("、") || "—"}</dd>
+        <dt>{t("customer.emails")}</dt><dd>{c.emails.map((e) => e.email).join("、") || "—"}</dd>
+      </dl>
+      {may("compare_record") && <Differences id={id} from={at} />}
+      {may("put_back") && <div className="pad"><Button size="xs" variant="default" onClick={() => setPutting(true)}>{t("putBack.toThis")}</Button></div>}
+      {putting && <PutBack id={id} to={at} close={() => setPutting(false)} />}
+    </div>
+  );
+}
+
+export function CustomerPage() {
+  const { t } = useTranslation();
+  const { customerId } = useParams({ from: "/app/customers/$customerId" });
+  const may = useMay();
+  const navigate = useNavigate();
+  const names = useNames();
+  const { data: customer, error, refetch } = useCustomer(customerId);
+  const [editing, setEditing] = useState(false);
+  const [child, setChild] = useState<{ kind: Child; row?: { id: string; version: number } & Record<string, unknown> }>();
+  const [asOf, setAsOf] = useState("");
+  const own = useCustomFields("customer");
+  const ownText = useCustomText();
+  const moment_ = fromInput(asOf);
+  if (error) return <main className="page"><ProblemAlert error={error} retry={() => void refetch()} /></main>;
+  if (!customer) return <main className="page"><Loader size="sm" /></main>;
+  const add = (kind: Child, text: string) => may("update_customer") && <ActionIcon variant="subtle" size="sm" aria-label={text} onClick={() => setChild({ kind })}><IconPlus size={15} /></ActionIcon>;
+  const pencil = (kind: Child, row: { id: string; version: number }) =>
+    may("update_customer") && <ActionIcon variant="subtle" size="xs" color="gray" aria-label={t("common.edit")} onClick={() => setChild({ kind, row: row as { id: string; version: number } & Record<string, unknown> })}><IconPencil size={13} /></ActionIcon>;
+  return (
+    <main className="page">
+      <Stack gap="xs">
+        <Warnings customer={customer} />
+        <Group justify="space-between">
+          <NameLine customer={customer} />
+          <Group gap="xs">
+            {may("get_record_as_of") && (
+              <TextInput type="datetime-local" leftSection={<IconHistory size={14} />} aria-label={t("customer.asOf")} title={t("customer.asOf")} value={asOf} max={toInput(new Date())} onChange={(e) => setAsOf(e.currentTarget.value)} />
+            )}
+            {asOf && <Button variant="default" onClick={() => setAsOf("")}>{t("customer.asOfNow")}</Button>}
+            {may("create_inquiry") && <Button variant="default" onClick={() => void navigate({ to: "/inquiries/new", search: { customer_id: customer.id } })}>{t("customer.createInquiry")}</Button>}
+            {may("update_customer") && <Button onClick={() => setEditing(true)}>{t("common.edit")}</Button>}
+          </Group>
+        </Group>
+        {moment_ && <AsOf id={customer.id} at={moment_} />}
+        <div style={{ display: "grid", gap: 12, alignItems: "start" }} className="thirds">
+          <Stack gap="sm">
+            <section className="sheet">
+              <div className="heading">{t("customer.phones")}{add("phone", t("customer.addPhone"))}</div>
+              <div className="pad">
+                {customer.phones.length === 0 && <span className="faint">{t("customer.noPhone")}</span>}
+                {customer.phones.map((p) => (
+                  <div className="row" key={p.id}>
+                    <span><a href={`tel:${p.e164 ?? p.raw}`}>{phoneText(p.e164, p.raw)}</a>{p.extension ? ` 内線${p.extension}` : ""} <span className="faint">{label("phoneKind", p.kind)} {p.note}</span></span>
+                    {pencil("phone", p)}
+                  </div>
+                ))}
+              </div>
+            </section>
+            <section className="sheet">
+              <div className="heading">{t("customer.addresses")}{add("address", t("customer.addAddress"))}</div>
+              <div className="pad">
+                {customer.addresses.length === 0 && <span className="faint">{t("common.none")}</span>}
+                {customer.addresses.map((a) => <div className="row" key={a.id}><span>{addressText(a)} <span className="faint">{a.note}</span></span>{pencil("address", a)}</div>)}
+              </div>
+            </section>
+            <section className="sheet">
+              <div className="heading">{t("customer.emails")}{add("email", t("customer.addEmail"))}</div>
+              <div className="pad">
+                {customer.emails.length === 0 && <span className="faint">{t("common.none")}</span>}
+                {customer.emails.map((e) => <div className="row" key={e.id}><a href={`mailto:${e.email}`}>{e.email}</a>{pencil("email", e)}</div>)}
+              </div>
+            </section>
+            <section className="sheet">
+              <div className="heading">{t("customer.notes")}</div>
+              <div className="pad" style={{ whiteSpace: "pre-wrap", fontSize: 13 }}>{customer.notes || <span className="faint">{t("common.none")}</span>}</div>
+            </section>
+            {own.length > 0 && (
+              <section className="sheet">
+                <div className="heading">{t("fields.title")}</div>
+                <dl className="pairs pad">{own.map((f) => [<dt key={f.key}>{f.label}</dt>, <dd key={`${f.key}-`} data-custom={f.key}>{ownText(f, customDraft(customer.custom)[f.key])}</dd>])}</dl>
+              </section>
+            )}
+          </Stack>
+          <Stack gap="sm">
+            <section className="sheet">
+              <div className="heading">{t("customer.openInquiries")}</div>
+              {customer.inquiries.length === 0 && <div className="pad faint">{t("customer.noInquiry")}</div>}
+              {customer.inquiries.map((i) => (
+                <div className="pad" key={i.id} style={{ borderBottom: "1px solid var(--line)" }}>
+                  <div className="row"><span><Badge>{label("stage", i.stage)}</Badge> {names.media(i.media_source_id)} <span className="faint">{label("channel", i.channel)}</span></span><span className="faint">{moment(i.received_at)}</span></div>
+                  <Text fz="sm">{i.items.map((n) => `${names.category(n.item_category_id)}${n.description ? `（${n.description}）` : ""}${n.quantity ? ` ×${n.quantity}` : ""}`).join("、")}</Text>
+                  {i.next_action && i.next_action !== "NONE" && <Text fz="sm">{t("inquiry.nextAction")}: {label("nextAction", i.next_action)} {moment(i.next_action_at)}</Text>}
+                  {i.notes && <Text fz="sm" className="faint">{i.notes}</Text>}
+                </div>
+              ))}
+            </section>
+            <section className="sheet">
+              <div className="heading">{t("customer.openVisits")}</div>
+              <div className="pad">
+                {customer.appointments.length === 0 && <span className="faint">{t("common.none")}</span>}
+                {customer.appointments.map((a) => <div key={a.id}><Badge color="shu">{label("visit", a.state)}</Badge> <Link to="/visits" search={{ day: toInput(a.starts_at).slice(0, 10), id: a.id }}>{fullMoment(a.starts_at)}</Link></div>)}
+              </div>
+            </section>
+            <section className="sheet">
+              <div className="heading">{t("customer.openTasks")}</div>
+              <div className="pad">
+                {customer.tasks.length === 0 && <span className="faint">{t("common.none")}</span>}
+                {customer.tasks.map((k) => <div key={k.id} className="row"><span><Badge color={k.state === "BLOCKED" ? "red" : "ai"}>{label("taskState", k.state)}</Badge> {label("taskKind", k.kind)} <span className="faint">{moment(k.due_at)} {k.note}</span></span><TaskMenu task={{ ...k, customer_id: customer.id, customer_display_name: customer.display_name }} /></div>)}
+              </div>
+            </section>
+          </Stack>
+          <section className="sheet">
+            <Tabs defaultValue="timeline" keepMounted={false}>
+              <Tabs.List>
+                <Tabs.Tab value="timeline">{t("timeline.title")}</Tabs.Tab>
+                {may("list_history") && <Tabs.Tab value="history">{t("customer.history")}</Tabs.Tab>}
+              </Tabs.List>
+              <Tabs.Panel value="timeline"><Timeline customerId={customer.id} /></Tabs.Panel>
+              <Tabs.Panel value="history"><History rowId={customer.id} /></Tabs.Panel>
+            </Tabs>
+          </section>
+        </div>
+      </Stack>
+      {editing && <EditCustomer customer={customer} close={() => setEditing(false)} />}
+      {child && <EditChild key={child.row?.id ?? child.kind} customer={customer} {...child} close={() => setChild(undefined)} />}
+    </main>
+  );
+}

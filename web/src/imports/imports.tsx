@@ -1,0 +1,178 @@
+import { Anchor, Badge, Button, Checkbox, FileInput, Group, NativeSelect, Stack, Table } from "@mantine/core";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { type FormEvent, useEffect, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { fieldError, read, type Schemas, write } from "../api/client";
+import { cache } from "../cache";
+import { label } from "../i18n";
+import { useNames } from "../parts/customer";
+import { ProblemAlert } from "../parts/problem";
+import { useMay } from "../session";
+import { fullMoment, moment } from "../time";
+
+type Import = Schemas["Import"];
+const fields = ["display_name", "kana", "phone", "email", "postal_code", "prefecture", "city", "town", "street", "building", "address", "birth_date", "customer_notes", "notes", "item_category", "item_description", "external_ref", "received_at"];
+const parts = [["created", "#2f9e44"], ["updated", "#1c7ed6"], ["skipped", "#868e96"], ["rejected", "#c92a2a"]] as const;
+
+/** Every row stands somewhere: created + updated + skipped + rejected, of all rows that are in. */
+function Bar({ row }: { row: Schemas["ListedImport"] }) {
+  const { t } = useTranslation();
+  return (
+    <div>
+      <div className="bar" role="img" aria-label={parts.map(([p]) => `${t(`imports.${p}`)} ${row[p]}`).join(", ")}>
+        {parts.map(([p, color]) => row[p] > 0 && <span key={p} title={`${t(`imports.${p}`)} ${row[p]}`} style={{ width: `${(100 * row[p]) / Math.max(1, row.rows_in)}%`, background: color }} />)}
+      </div>
+      <Group gap={10} fz={11.5} mt={2}>
+        <span>{row.rows_done.toLocaleString()} / {row.rows_in.toLocaleString()}</span>
+        {parts.map(([p, color]) => <span key={p}><span style={{ display: "inline-block", width: 8, height: 8, background: color, borderRadius: 2 }} /> {t(`imports.${p}`)} {row[p].toLocaleString()}</span>)}
+      </Group>
+    </div>
+  );
+}
+
+function Rejects({ id }: { id: string }) {
+  const { t } = useTranslation();
+  const pages = useInfiniteQuery({
+    queryKey: ["imports", id, "rejects"],
+    initialPageParam: undefined as string | undefined,
+    queryFn: ({ pageParam }) => read("/v1/imports/{import_id}/rejects", { path: { import_id: id }, query: { limit: 50, cursor: pageParam } }),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  return (
+    <section className="sheet">
+      <div className="heading">{t("imports.rejects")}<Button size="compact-xs" variant="default" component="a" href={`/v1/imports/${id}/rejects.csv`} download>{t("imports.download")}</Button></div>
+      <ProblemAlert error={pages.error} />
+      <Table>
+        <Table.Thead><Table.Tr><Table.Th w={60}>{t("imports.line")}</Table.Th><Table.Th>{t("common.reason")}</Table.Th><Table.Th w="45%">CSV</Table.Th></Table.Tr></Table.Thead>
+        <Table.Tbody>{rows.map((r) => <Table.Tr key={r.row_number}><Table.Td>{r.line}</Table.Td><Table.Td>{r.detail} <span className="faint">{r.code}</span></Table.Td><Table.Td className="faint">{r.fields?.join(", ")}</Table.Td></Table.Tr>)}</Table.Tbody>
+      </Table>
+      {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+    </section>
+  );
+}
+
+function Mapping({ one, done }: { one: Import; done: () => void }) {
+  const { t } = useTranslation();
+  const [mapping, setMapping] = useState<Record<number, string>>(() => Object.fromEntries(one.suggested_mapping.map((m) => [m.column, m.field])));
+  const [asked, setAsked] = useState(true);
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const start = async () => {
+    setBusy(true);
+    try {
+      await write("post", "/v1/imports/{import_id}/start", {
+        path: { import_id: one.id },
+        body: { mapping: Object.entries(mapping).filter(([, f]) => f).map(([column, field]) => ({ column: Number(column), field })), customer_initiated: asked },
+      });
+      await cache.invalidateQueries({ queryKey: ["imports"] });
+      done();
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <section className="sheet">
+      <div className="heading">{t("imports.mapping")} — {one.file_name}<span className="faint" style={{ fontWeight: 400 }}>{one.encoding}・{one.rows_in.toLocaleString()}{t("imports.line")}</span></div>
+      <Table>
+        <Table.Thead><Table.Tr><Table.Th>{t("imports.column")}</Table.Th><Table.Th>{t("imports.field")}</Table.Th><Table.Th /></Table.Tr></Table.Thead>
+        <Table.Tbody>
+          {one.columns.map((name, i) => (
+            <Table.Tr key={i}>
+              <Table.Td><b>{name || i + 1}</b></Table.Td>
+              <Table.Td>
+                <NativeSelect aria-label={`${t("imports.field")}: ${name || i + 1}`} value={mapping[i + 1] ?? ""} onChange={(e) => { const v = e.currentTarget.value; setMapping((m) => ({ ...m, [i + 1]: v })); }}
+                  data={[{ value: "", label: t("imports.ignore") }, ...[...new Set([...fields, mapping[i + 1] ?? ""])].filter(Boolean).map((f) => ({ value: f, label: label("importField", f) }))]} />
+              </Table.Td>
+              <Table.Td className="faint" style={{ fontSize: 12 }}>{one.preview.slice(0, 3).map((r) => r[i]).filter(Boolean).join(" / ")}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+      <Stack gap="xs" className="pad">
+        <ProblemAlert error={error} />
+        <Checkbox label={t("imports.asked")} checked={asked} onChange={(e) => setAsked(e.currentTarget.checked)} />
+        <Group><Button onClick={() => void start()} loading={busy} data-start-import>{t("imports.start")}</Button></Group>
+      </Stack>
+    </section>
+  );
+}
+
+export function ImportsPage() {
+  const { t } = useTranslation();
+  const may = useMay();
+  const names = useNames();
+  const [file, setFile] = useState<File | null>(null);
+  const [media, setMedia] = useState("");
+  const [shown, setShown] = useState<string>();
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const list = useQuery({ queryKey: ["imports"], queryFn: () => read("/v1/imports", { query: { limit: 50 } }), refetchInterval: (q) => (q.state.data?.items.some((i) => i.state === "RUNNING") ? 1000 : false) });
+  const one = useQuery({ queryKey: ["imports", shown], enabled: Boolean(shown), queryFn: () => read("/v1/imports/{import_id}", { path: { import_id: shown as string } }), refetchInterval: (q) => (q.state.data?.state === "RUNNING" ? 1000 : false) });
+  useEffect(() => {
+    if (!media && names.mediaSources[0]) setMedia(names.mediaSources[0].id);
+  }, [media, names.mediaSources]);
+  const upload = async (event: FormEvent) => {
+    event.preventDefault();
+    if (!file) return;
+    setBusy(true);
+    setError(undefined);
+    try {
+      const made = await write("post", "/v1/imports", { query: { media_source_id: media, file_name: file.name }, file });
+      setShown(made.id);
+      setFile(null);
+      await cache.invalidateQueries({ queryKey: ["imports"] });
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <main className="page">
+      <Stack gap="sm">
+        {may("create_import") && (
+          <form onSubmit={upload} className="sheet pad">
+            <ProblemAlert error={error} shown={["?media_source_id"]} />
+            <Group align="end">
+              <FileInput label={t("imports.file")} accept=".csv,text/csv" value={file} onChange={setFile} w={320} placeholder={t("common.choose")} />
+              <NativeSelect label={t("imports.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={fieldError(error, "?media_source_id")} />
+              <Button type="submit" loading={busy} disabled={!file}>{t("imports.upload")}</Button>
+            </Group>
+          </form>
+        )}
+        {one.data && one.data.state === "UPLOADED" && may("start_import") && <Mapping key={one.data.id} one={one.data} done={() => void one.refetch()} />}
+        {one.data && one.data.state !== "UPLOADED" && (
+          <section className="sheet">
+            <div className="heading">{one.data.file_name}<Badge color={one.data.state === "DONE" ? "green" : one.data.state === "FAILED" ? "red" : "blue"}>{label("importState", one.data.state)}</Badge></div>
+            <div className="pad"><Bar row={one.data} />{one.data.error && <div className="warning" style={{ marginTop: 6 }}>{one.data.error}</div>}</div>
+          </section>
+        )}
+        {one.data && one.data.rejected > 0 && <Rejects id={one.data.id} />}
+        <section className="sheet">
+          <div className="heading">{t("imports.title")}</div>
+          <ProblemAlert error={list.error} retry={() => void list.refetch()} />
+          {list.data?.items.length === 0 && <div className="pad faint">{t("imports.empty")}</div>}
+          {(list.data?.items.length ?? 0) > 0 && (
+            <Table>
+              <Table.Tbody>
+                {list.data?.items.map((i) => (
+                  <Table.Tr key={i.id}>
+                    <Table.Td><button type="button" onClick={() => setShown(i.id)} style={{ all: "unset", cursor: "pointer", fontWeight: 600 }} tabIndex={0}>{i.file_name}</button><div className="faint" style={{ fontSize: 11.5 }}>{names.media(i.media_source_id)}</div></Table.Td>
+                    <Table.Td title={fullMoment(i.created_at)} style={{ whiteSpace: "nowrap" }}>{moment(i.created_at)}</Table.Td>
+                    <Table.Td><Badge color={i.state === "DONE" ? "green" : i.state === "FAILED" ? "red" : "blue"}>{label("importState", i.state)}</Badge></Table.Td>
+                    <Table.Td w="45%"><Bar row={i} /></Table.Td>
+                    {may("put_back") && <Table.Td>{i.state !== "UPLOADED" && <Anchor component={Link} to="/put-backs" search={{ kind: "IMPORT", import_id: i.id } as never} fz="xs">{t("putBack.ofImport")}</Anchor>}</Table.Td>}
+                  </Table.Tr>
+                ))}
+              </Table.Tbody>
+            </Table>
+          )}
+        </section>
+      </Stack>
+    </main>
+  );
+}

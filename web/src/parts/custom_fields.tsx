@@ -1,0 +1,52 @@
+// Fields that the company defined itself (Settings → Custom fields), shown and filled in on the record they belong to.
+import { NativeSelect, TextInput } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import { fieldError, read, type Schemas } from "../api/client";
+
+type CustomField = Schemas["CustomField"];
+/** As typed: "" is no value. */
+export type CustomDraft = Record<string, string>;
+
+export function useCustomFields(entity: CustomField["entity"]) {
+  const { i18n } = useTranslation();
+  const list = useQuery({ queryKey: ["custom-fields", entity], staleTime: 300_000, queryFn: () => read("/v1/custom-fields", { query: { entity } }) });
+  return (list.data?.items ?? []).map((f) => ({ ...f, label: i18n.language === "en" ? f.label_en : f.label_ja }));
+}
+type Labelled = ReturnType<typeof useCustomFields>[number];
+
+export function customDraft(custom: unknown): CustomDraft {
+  return Object.fromEntries(Object.entries((custom ?? {}) as Record<string, unknown>).map(([k, v]) => [k, v === null ? "" : String(v)]));
+}
+/** Only what differs, each as its kind; null takes a value away. A number that is none goes as it was typed: the server says what is wrong. */
+export function customChange(fields: Labelled[], base: CustomDraft, draft: CustomDraft): Record<string, unknown> | undefined {
+  const changed = fields.filter((f) => (draft[f.key] ?? "") !== (base[f.key] ?? ""));
+  if (changed.length === 0) return undefined;
+  const value = (f: Labelled) => {
+    const text = draft[f.key] ?? "";
+    if (text === "") return null;
+    if (f.kind === "BOOLEAN") return text === "true";
+    return f.kind === "INTEGER" && /^-?\d{1,15}$/.test(text.normalize("NFKC").trim()) ? Number(text.normalize("NFKC")) : text;
+  };
+  return Object.fromEntries(changed.map((f) => [f.key, value(f)]));
+}
+
+export function useCustomText() {
+  const { t } = useTranslation();
+  return (field: Labelled, value: string | undefined) => (!value ? "—" : field.kind === "BOOLEAN" ? t(value === "true" ? "common.yes" : "common.no") : value);
+}
+
+export function CustomInputs({ fields, draft, set, error }: { fields: Labelled[]; draft: CustomDraft; set: (key: string, value: string) => void; error: unknown }) {
+  const { t } = useTranslation();
+  return (
+    <>
+      {fields.map((f) => {
+        const common = { label: f.label, name: `custom.${f.key}`, value: draft[f.key] ?? "", withAsterisk: f.required, error: fieldError(error, `/custom/${f.key}`) };
+        const none = { value: "", label: "—" };
+        if (f.kind === "CHOICE") return <NativeSelect key={f.key} {...common} onChange={(e) => set(f.key, e.currentTarget.value)} data={[none, ...f.choices]} />;
+        if (f.kind === "BOOLEAN") return <NativeSelect key={f.key} {...common} onChange={(e) => set(f.key, e.currentTarget.value)} data={[none, { value: "true", label: t("common.yes") }, { value: "false", label: t("common.no") }]} />;
+        return <TextInput key={f.key} {...common} type={f.kind === "DATE" ? "date" : "text"} inputMode={f.kind === "INTEGER" ? "numeric" : undefined} onChange={(e) => set(f.key, e.currentTarget.value)} />;
+      })}
+    </>
+  );
+}

@@ -1,0 +1,33 @@
+import { useQuery } from "@tanstack/react-query";
+import { read, type Schemas } from "../api/client";
+import { useMay } from "../session";
+
+/** All pages of a list that a person chooses from: users, teams. Bounded, for a choice of thousands is none. */
+async function all<T>(page: (cursor: string | undefined) => Promise<{ items: T[]; next_cursor: string | null }>, most = 10): Promise<T[]> {
+  const items: T[] = [];
+  let cursor: string | undefined;
+  for (let i = 0; i < most; ++i) {
+    const got = await page(cursor);
+    items.push(...got.items);
+    if (!got.next_cursor) break;
+    cursor = got.next_cursor;
+  }
+  return items;
+}
+
+/** Users whom the caller may see; [] for who may see none. */
+export function useUsers(enabled = true) {
+  const may = useMay();
+  return useQuery({
+    queryKey: ["users", "all"],
+    enabled: enabled && may("list_users"),
+    staleTime: 60_000,
+    queryFn: () => all<Schemas["User"]>((cursor) => read("/v1/users", { query: { limit: 200, cursor } })),
+  });
+}
+export function useTeams(enabled = true) {
+  return useQuery({ queryKey: ["teams", "all"], enabled, staleTime: 60_000, queryFn: () => all<Schemas["Team"]>((cursor) => read("/v1/teams", { query: { limit: 200, cursor } })) });
+}
+export function useAreas(enabled = true) {
+  return useQuery({ queryKey: ["service-areas", "all"], enabled, staleTime: 60_000, queryFn: () => all<Schemas["ServiceArea"]>((cursor) => read("/v1/service-areas", { query: { limit: 200, cursor } })) });
+}

@@ -1,0 +1,140 @@
+import { ActionIcon, Button, Checkbox, Group, MultiSelect, NativeSelect, NumberInput, Stack, Table, TextInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { IconX } from "@tabler/icons-react";
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { fieldError, read, type Schemas, write } from "../api/client";
+import { cache } from "../cache";
+import { holdEnterWhileComposing } from "../keyboard";
+import { useAreas } from "../parts/people";
+import { ProblemAlert } from "../parts/problem";
+import { clock, day, today } from "../time";
+import { useWeekdays } from "./appraisers";
+import { Listing } from "./record";
+
+type Slot = Schemas["VisitSlot"];
+type Band = Schemas["SlotPlan"]["bands"][number];
+const refresh = () => Promise.all([cache.invalidateQueries({ queryKey: ["visit-slots"] }), cache.invalidateQueries({ queryKey: ["availability"] })]);
+
+function Plan({ done }: { done: (area: string, from: string) => void }) {
+  const { t } = useTranslation();
+  const areas = useAreas();
+  const days = useWeekdays();
+  const [area, setArea] = useState<string[]>([]);
+  const [from, setFrom] = useState(today(1));
+  const [to, setTo] = useState(today(28));
+  const [weekdays, setWeekdays] = useState<number[]>([1, 2, 3, 4, 5, 6, 0]);
+  const [bands, setBands] = useState<Band[]>([{ from_time: "10:00", to_time: "12:00", capacity: 3 }, { from_time: "13:00", to_time: "15:00", capacity: 3 }, { from_time: "15:00", to_time: "17:00", capacity: 3 }]);
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const change = (at: number, to: Partial<Band>) => setBands((all) => all.map((b, i) => (i === at ? { ...b, ...to } : b)));
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    try {
+      const made = await write("post", "/v1/visit-slot-plans", { body: { service_area_ids: area, from, to, weekdays, bands } });
+      notifications.show({ message: t("slots.planned", { created: made.created, there: made.already_there }), color: "green" });
+      await refresh();
+      done(area[0] ?? "", from);
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <section className="sheet">
+      <div className="heading"><h2 style={{ all: "unset" }}>{t("slots.plan")}</h2></div>
+      <form className="pad" onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
+        <Stack gap="sm">
+          <span className="faint" style={{ fontSize: 13 }}>{t("slots.planAbout")}</span>
+          <ProblemAlert error={error} shown={["/service_area_ids", "/from", "/to", "/weekdays", "/bands"]} />
+          {areas.data?.length === 0 && <div className="warning">{t("slots.noArea")}</div>}
+          <MultiSelect label={t("visits.area")} withAsterisk searchable value={area} onChange={setArea} data={(areas.data ?? []).filter((a) => a.active).map((a) => ({ value: a.id, label: a.name }))} error={fieldError(error, "/service_area_ids")} name="areas" />
+          <Group grow align="start">
+            <TextInput type="date" label={t("slots.from")} required value={from} onChange={(e) => setFrom(e.currentTarget.value)} error={fieldError(error, "/from")} name="plan-from" />
+            <TextInput type="date" label={t("slots.to")} required value={to} min={from} onChange={(e) => setTo(e.currentTarget.value)} error={fieldError(error, "/to")} name="plan-to" />
+          </Group>
+          <Checkbox.Group label={t("slots.weekdays")} value={weekdays.map(String)} onChange={(v) => setWeekdays(v.map(Number))} error={fieldError(error, "/weekdays")}>
+            <Group gap="sm" mt={4}>{days.week.map((d) => <Checkbox key={d} value={String(d)} label={days.name(d)} />)}</Group>
+          </Checkbox.Group>
+          {bands.map((b, i) => (
+            <Group key={i} gap="xs" align="end" wrap="nowrap">
+              <TextInput type="time" label={i === 0 ? t("rules.hoursFrom") : undefined} aria-label={t("rules.hoursFrom")} required value={b.from_time} onChange={(e) => change(i, { from_time: e.currentTarget.value })} error={fieldError(error, `/bands/${i}/from_time`)} />
+              <TextInput type="time" label={i === 0 ? t("rules.hoursTo") : undefined} aria-label={t("rules.hoursTo")} required value={b.to_time} onChange={(e) => change(i, { to_time: e.currentTarget.value })} error={fieldError(error, `/bands/${i}/to_time`)} />
+              <NumberInput label={i === 0 ? t("slots.capacity") : undefined} aria-label={t("slots.capacity")} required w={110} min={0} max={1000} allowDecimal={false} value={b.capacity} onChange={(v) => change(i, { capacity: Number(v) })} error={fieldError(error, `/bands/${i}/capacity`)} />
+              <ActionIcon variant="subtle" color="gray" mb={2} aria-label={t("common.remove")} disabled={bands.length === 1} onClick={() => setBands((all) => all.filter((_, x) => x !== i))}><IconX size={15} /></ActionIcon>
+            </Group>
+          ))}
+          <Group justify="space-between">
+            <Button variant="subtle" size="compact-xs" onClick={() => setBands((all) => [...all, { from_time: all.at(-1)?.to_time ?? "10:00", to_time: "19:00", capacity: 3 }])}>{t("slots.addBand")}</Button>
+            <Button type="submit" loading={busy} disabled={area.length === 0 || weekdays.length === 0} data-plan>{t("slots.make")}</Button>
+          </Group>
+        </Stack>
+      </form>
+    </section>
+  );
+}
+
+/** Its capacity, changed in place: Enter or leaving the field saves; what is promised already is a lower bound. */
+function Capacity({ slot }: { slot: Slot }) {
+  const { t } = useTranslation();
+  const [value, setValue] = useState<number | string>(slot.capacity);
+  const [error, setError] = useState<unknown>();
+  const save = async () => {
+    if (value === "" || Number(value) === slot.capacity) return;
+    try {
+      await write("patch", "/v1/visit-slots/{visit_slot_id}", { path: { visit_slot_id: slot.id }, body: { capacity: Number(value) }, version: slot.version });
+      setError(undefined);
+      await refresh();
+    } catch (e) {
+      setError(e);
+    }
+  };
+  return (
+    <>
+      <NumberInput aria-label={t("slots.capacityOf", { at: `${day(slot.starts_at)} ${clock(slot.starts_at)}` })} w={90} min={0} max={1000} allowDecimal={false} value={value} onChange={setValue} onBlur={() => void save()}
+        onKeyDown={(e) => { if (e.key === "Enter") { e.preventDefault(); void save(); } }} error={fieldError(error, "/capacity")} />
+      <ProblemAlert error={error} shown={["/capacity"]} />
+    </>
+  );
+}
+
+export function SlotsSection() {
+  const { t } = useTranslation();
+  const areas = useAreas();
+  const [chosen, setChosen] = useState("");
+  const [from, setFrom] = useState(today());
+  const area = chosen || areas.data?.[0]?.id || "";
+  const to = today(14, Date.parse(`${from}T12:00:00+09:00`));
+  const pages = useInfiniteQuery({
+    queryKey: ["visit-slots", area, from],
+    enabled: Boolean(area) && Boolean(from),
+    initialPageParam: undefined as string | undefined,
+    queryFn: ({ pageParam, signal }) => read("/v1/visit-slots", { query: { service_area_id: area, from, to, limit: 100, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+  });
+  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  return (
+    <div className="halves">
+      <Plan done={(a, f) => { setChosen(a); setFrom(f); }} />
+      <div>
+        <Group align="end" gap="xs" mb="sm">
+          <NativeSelect label={t("visits.area")} value={area} onChange={(e) => setChosen(e.currentTarget.value)} data={(areas.data ?? []).map((a) => ({ value: a.id, label: a.name }))} />
+          <TextInput type="date" label={t("slots.since")} value={from} onChange={(e) => e.currentTarget.value && setFrom(e.currentTarget.value)} />
+        </Group>
+        <Listing title={t("slots.list")} about={t("slots.listAbout")} error={pages.error} retry={() => void pages.refetch()} empty={pages.isSuccess && rows.length === 0 && t("slots.empty")}
+          head={[t("visits.day"), t("visits.time"), t("slots.taken"), t("slots.capacity")]} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined} loadingMore={pages.isFetchingNextPage}>
+          {rows.map((s) => (
+            <Table.Tr key={s.id} data-slot={s.id}>
+              <Table.Td>{day(s.starts_at)}</Table.Td><Table.Td className="mono">{clock(s.starts_at)}–{clock(s.ends_at)}</Table.Td><Table.Td className="mono">{s.taken} / {s.capacity}</Table.Td>
+              <Table.Td><Capacity key={s.version} slot={s} /></Table.Td>
+            </Table.Tr>
+          ))}
+        </Listing>
+      </div>
+    </div>
+  );
+}
