@@ -1,8 +1,20 @@
-# ./dev test [PART…]: every test, or the parts named: lint model unit asan api takeover crash browser fuzz
+# ./dev test [PART…]: every test, or the parts named: lint model unit api takeover crash browser asan fuzz
+# Every test runs once: what unit and api are is run by asan, under ASan and UBSan; by their own names they are for a quick look.
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint model unit api takeover crash browser asan fuzz)
-build release enishi unit_tests
+[ ${#parts[@]} -gt 0 ] || parts=(lint model takeover crash browser asan fuzz)
+wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+build release enishi
+if wanted unit; then build release unit_tests; fi
 node_modules web tests
+
+# The tests that wait for servers leave most of the machine idle: the builds with sanitizers take that, and nothing else.
+ahead=
+if wanted asan && wanted crash; then
+  mkdir -p build
+  nice -n 19 chrt --idle 0 "$root/dev" build asan enishi unit_tests >build/ahead.log 2>&1 &
+  ahead=$!
+fi
+
 passed=0 failed=0
 part() {
   local name=$1 started=$SECONDS; shift
@@ -11,10 +23,15 @@ part() {
   else failed=$((failed + 1)); printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - started)); fi
 }
 node_test() { ENISHI="$root/build/${preset:-release}/enishi" node --test --test-reporter=spec --test-concurrency=1 "$@"; }
-asan() {
-  build asan enishi unit_tests &&
-    ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 build/asan/unit_tests --gtest_brief=1 &&
-    preset=asan node_test tests/http/*.test.mjs
+# One half a core, each with a PostgreSQL of its own.
+unit_tests() {
+  local shard pids=() result=0
+  for shard in 0 1; do
+    GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$shard "build/${preset:-release}/unit_tests" --gtest_brief=1 "$@" &
+    pids+=($!)
+  done
+  for shard in "${pids[@]}"; do wait "$shard" || result=1; done
+  return $result
 }
 # What speaks to other people's PostgreSQL runs against a newer one too, which npm has.
 newer_postgres() {
@@ -29,9 +46,14 @@ newer_postgres() {
   # Started as root, it runs as postgres, who may not be able to enter this folder.
   copy=$(mktemp -d /tmp/enishi-pg18-XXXXXX) && chmod 755 "$copy" && cp -a "$package/native" "$copy/" || return 1
   local result=0
-  ENISHI_TEST_PG_BIN="$copy/native/bin" build/release/unit_tests --gtest_brief=1 --gtest_filter='Replication*:Changes*' || result=1
+  ENISHI_TEST_PG_BIN="$copy/native/bin" "build/${preset:-release}/unit_tests" --gtest_brief=1 --gtest_filter='Replication*:Changes*' || result=1
   rm -rf "$copy"
   return $result
+}
+api() { node_test tests/http/*.test.mjs; }
+asan_build() {
+  if [ -n "$ahead" ]; then wait "$ahead" || true; fi
+  build asan enishi unit_tests
 }
 fuzz() {
   build fuzz fuzz_targets && ctest --test-dir build/fuzz -R '^fuzz\.' --output-on-failure
@@ -41,13 +63,19 @@ for name in "${parts[@]}"; do
     lint) part lint "$root/dev" lint ;;
     model) part model "$root/src/takeover/model/model.sh" ;;
     unit)
-      part unit build/release/unit_tests --gtest_brief=1
+      part unit unit_tests
       part "unit against PostgreSQL 18" newer_postgres ;;
-    api) part api node_test tests/http/*.test.mjs ;;
+    api) part api api ;;
     takeover) part takeover node_test tests/takeover/*.test.mjs ;;
     crash) part crash node_test tests/crash/*.test.mjs ;;
     browser) part browser node_test tests/browser/*.test.mjs ;;
-    asan) part asan asan ;;
+    asan)
+      part "build with sanitizers" asan_build
+      export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1 preset=asan
+      part "unit under sanitizers" unit_tests
+      part "unit against PostgreSQL 18 under sanitizers" newer_postgres
+      part "api under sanitizers" api
+      unset ASAN_OPTIONS UBSAN_OPTIONS preset ;;
     fuzz) part fuzz fuzz ;;
     *) echo "no such part: $name (lint model unit api takeover crash browser asan fuzz)" >&2; exit 2 ;;
   esac
