@@ -25,7 +25,7 @@ test("backups are on by default; a mark is set, a moment restored beside the liv
   const status = await eventually("the first backup", async () => {
     const { body } = await admin.get("/v1/continuity");
     return body.repository?.last_backup_at && body.receiver.state === "streaming" && body;
-  }, 60_000);
+  }, 240_000);
   assert.equal(statSync(join(server.data, "backup.key")).mode & 0o777, 0o600);
   assert.equal(status.window.days, 14);
 
@@ -38,7 +38,7 @@ test("backups are on by default; a mark is set, a moment restored beside the liv
   assert.equal(before.status, 201);
   const asked = await admin.post("/v1/continuity/requests", { kind: "MARK", name: "before-import" });
   assert.equal(asked.status, 202);
-  await eventually("the mark", async () => (await admin.get("/v1/continuity/requests")).body.items.find((r) => r.id === asked.body.id && r.state === "DONE"));
+  await eventually("the mark", async () => (await admin.get("/v1/continuity/requests")).body.items.find((r) => r.id === asked.body.id && r.state === "DONE"), 120_000);
   const after = await admin.post("/v1/customers", { display_name: "消える 人" });
   assert.equal(after.status, 201);
 

@@ -56,12 +56,15 @@ test("an import of 10,000 rows adds up, though the server is killed in the middl
   assert.equal(same.body.id, made.body.id);
 
   const one = `/v1/imports/${made.body.id}`;
+  // It stands still in the middle until it is killed, however fast it is.
+  server.sql("create function stand_still() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return new; end $$; create trigger stand_still before insert on import_row for each row when (new.row_number = 5000) execute function stand_still()");
   const started = await admin.post(`${one}/start`, { mapping: made.body.suggested_mapping });
   assert.equal(started.status, 202, started.text);
   const half = await until(() => admin.get(one), (a) => a.body.rows_done >= 1000);
   assert.equal(half.body.state, "RUNNING", "it was killed too late to prove anything");
   await server.kill();
   await server.restart();
+  server.sql("drop trigger stand_still on import_row");
   admin = await server.administrator();
   const after = await admin.get(one);
   assert.ok(after.body.rows_done >= half.body.rows_done, "acknowledged rows are gone");

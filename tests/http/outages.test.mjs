@@ -6,6 +6,12 @@ import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync, existsSync 
 import { join } from "node:path";
 import { Enishi, Client, binary, eventually, newId, scratch } from "../enishi.mjs";
 
+/** To one process: 0, which an empty answer of SQL becomes, would be the runner's whole group. */
+function signal(pid, name) {
+  assert.ok(Number(pid) > 1, `no process to send ${name} to: ${JSON.stringify(pid)}`);
+  process.kill(Number(pid), name);
+}
+
 /** Writers that make customers under keys of their own, and repeat what is in doubt. */
 class Writers {
   stored = new Map();   // id → version that was acknowledged
@@ -65,10 +71,10 @@ test("PostgreSQL restarts under load: 503 with Retry-After, seconds later all is
   const admin = await server.administrator();
   const pid = server.child.pid;
   const outages = [
-    ["fast shutdown", () => process.kill(server.postmaster(), "SIGINT")],
-    ["immediate shutdown", () => process.kill(server.postmaster(), "SIGQUIT")],
+    ["fast shutdown", () => signal(server.postmaster(), "SIGINT")],
+    ["immediate shutdown", () => signal(server.postmaster(), "SIGQUIT")],
     ["all connections ended", () => server.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'enishi_app'", "postgres")],
-    ["one backend killed", () => process.kill(Number(server.sql("select pid from pg_stat_activity where usename = 'enishi_app' limit 1", "postgres")), "SIGKILL")],
+    ["one backend killed", () => signal(server.sql("select pid from pg_stat_activity where usename = 'enishi_app' limit 1", "postgres"), "SIGKILL")],
   ];
   const all = new Map();
   for (const [what, strike] of outages) {
@@ -101,9 +107,9 @@ test("PostgreSQL hangs: 503 with Retry-After in time, and when it wakes up every
   const admin = await server.administrator();
   const writers = new Writers(server, admin);
   await eventually("50 writes", () => writers.stored.size >= 50);
-  const asleep = [server.postmaster(), ...server.sql("select pid from pg_stat_activity where usename = 'enishi_app'", "postgres").split("\n").map(Number)];
+  const asleep = [server.postmaster(), ...server.sql("select pid from pg_stat_activity where usename = 'enishi_app'", "postgres").split("\n")];
   try {
-    for (const pid of asleep) process.kill(pid, "SIGSTOP");
+    for (const pid of asleep) signal(pid, "SIGSTOP");
     await eventually("503", () => writers.statuses[503] > 0, 30_000);
     const began = Date.now();
     const health = await new Client(server.origin).get("/healthz");
@@ -111,7 +117,7 @@ test("PostgreSQL hangs: 503 with Retry-After in time, and when it wakes up every
     const ready = await new Client(server.origin).get("/readyz");
     assert.equal(ready.status, 503, ready.text);
   } finally {
-    for (const pid of asleep) try { process.kill(pid, "SIGCONT"); } catch {} // it may have ended
+    for (const pid of asleep) try { signal(pid, "SIGCONT"); } catch {} // it may have ended
   }
   const size = writers.stored.size;
   await eventually("writes go on", () => writers.stored.size > size + 50, 30_000);
@@ -254,12 +260,11 @@ test("one server a folder, one server a port; db looks at a running one", async 
   assert.deepEqual(server.errors, []);
 });
 
-/** A postmaster ended before it handles signals leaves its file behind; what counts is the process that the file names. */
+/** A postmaster ended before it handles signals leaves its file behind; what counts is the process that the file names, if it still is one of PostgreSQL. */
 function running(pidFile) {
   if (!existsSync(pidFile)) return false;
   const pid = Number(readFileSync(pidFile, "utf8").split("\n")[0]);
-  try { process.kill(pid, 0); } catch (gone) { if (gone.code === "ESRCH") return false; throw gone; }
-  return true;
+  try { return readFileSync(`/proc/${pid}/comm`, "utf8").startsWith("postgres"); } catch (gone) { if (/^(ENOENT|ESRCH)$/.test(gone.code)) return false; throw gone; }
 }
 
 test("SIGTERM while the first start is under way ends it with 0, and the next start finds nothing in its way", async (t) => {
