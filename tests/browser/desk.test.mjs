@@ -49,7 +49,7 @@ after(async () => {
   await browser?.chromium.close();
   await server?.stop();
 });
-afterEach(() => browser.check());
+afterEach(() => browser.settle());
 
 test("hanging up turns talking into wrap-up, by keyboard; the outcome follows", async () => {
   const { made, page } = await deskWith("段階 進子");
@@ -172,4 +172,24 @@ test("? lists the keys, in both languages; they are silent while somebody types 
   await page.getByRole("button", { name: "English" }).click();
   await page.keyboard.press("?");
   await dialog.getByText("Hang up and go to wrap-up").waitFor();
+});
+
+test("somebody calls in while a task is held: the desk shows and saves for the caller, then the task is there again", async () => {
+  const { who, made, page } = await deskWith("待たせ 保子");
+  const caller = await lead("受電 鳴子", who.api);
+  await ok(who.api.post("/v1/calls", { direction: "INBOUND", customer_id: caller.inquiry.customer_id, inquiry_id: caller.inquiry.id }));
+  await page.reload();
+  await page.locator("h1", { hasText: "受電 鳴子" }).waitFor();
+  assert.equal(await page.locator("h1", { hasText: "待たせ 保子" }).count(), 0);
+  assert.equal(await page.locator("[data-lease]").count(), 0, "no lease runs on the caller");
+  await page.locator("[data-outcome=CALLBACK]").waitFor();
+  await page.keyboard.press("2");
+  await page.locator("[data-save]").click();
+  await page.locator("[data-saved]").waitFor();
+  await page.locator("h1", { hasText: "待たせ 保子" }).waitFor();
+  await page.locator("[data-start]").waitFor();
+  assert.equal(await page.locator("[data-lost]").count(), 0);
+  const [call] = (await ok(who.api.get(`/v1/calls?operator_id=${who.id}`))).items;
+  assert.deepEqual([call.customer_id, call.outcome], [caller.inquiry.customer_id, "CALLBACK"]);
+  assert.equal((await taskOf(made)).state, "ASSIGNED");
 });

@@ -115,13 +115,15 @@ function Desk() {
   const held = mine.data?.items.find((k) => k.assigned_to === me.user.id && ["ASSIGNED", "IN_CALL", "WRAP_UP"].includes(k.state));
   const calls = useQuery({ queryKey: ["tasks", "my-calls"], queryFn: () => read("/v1/calls", { query: { operator_id: me.user.id, limit: 3 } }) });
   const call = calls.data?.items.find((c) => !c.ended_at);
+  // Who calls in comes before whose task waits: the desk shows, and saves for, the person on the phone.
+  const task = call && call.task_id !== held?.id ? undefined : held;
   // The task that is being finished or given back: that it goes is no loss.
   const letGo = useRef<string>(undefined);
-  const lease = useLease(held, call, letGo);
+  const lease = useLease(held, task && call, letGo);
   const can = useTaskActions(held);
-  const customerId = held?.customer_id ?? call?.customer_id;
+  const customerId = (call ?? held)?.customer_id;
   const customer = useCustomer(customerId);
-  const inquiry = customer.data?.inquiries.find((i) => i.id === (held?.inquiry_id ?? call?.inquiry_id));
+  const inquiry = customer.data?.inquiries.find((i) => i.id === (call ?? held)?.inquiry_id);
   const [phone, setPhone] = useState("");
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
@@ -133,11 +135,11 @@ function Desk() {
   const start = useRef<HTMLButtonElement>(null);
   const flush = useRef<(() => Promise<void>) | undefined>(undefined);
   const keepFlush = useCallback((f: (() => Promise<void>) | undefined) => { flush.current = f; }, []);
-  const heldId = held?.id;
+  const taskId = task?.id;
   const before = useCallback(async () => {
     await flush.current?.();
-    letGo.current = heldId;
-  }, [heldId]);
+    if (taskId) letGo.current = taskId;
+  }, [taskId]);
   const refresh = () => Promise.all([cache.invalidateQueries({ queryKey: ["tasks"] }), customerId ? cache.invalidateQueries({ queryKey: ["customer", customerId] }) : undefined]);
 
   const run = async (action: () => Promise<void>) => {
@@ -199,7 +201,7 @@ function Desk() {
   const finished = async (result: Schemas["FinishedCall"]) => {
     setSaved(result);
     await refresh();
-    setTimeout(() => next.current?.focus(), 60);
+    setTimeout(() => (next.current?.disabled ? start : next).current?.focus(), 60);
   };
   const keys: Record<string, () => void> = { n: () => claim(), s: begin, h: hangUp, z: open("snooze"), a: open("reassign"), r: release, e: extend, i: () => !call && setInbound(true) };
   useKeys({ ...keys, ...Object.fromEntries(Object.entries(keys).map(([k, act]) => [k.toUpperCase(), act])), "?": () => setHelp(true) });
@@ -216,7 +218,7 @@ function Desk() {
         <div className="scroll">
           {lease.lost && <LostTask key={lease.lost.task.id} lost={lease.lost} again={() => lease.lost && claim(lease.lost.task.id)} forget={lease.forget} />}
           <ProblemAlert error={error} />
-          {saved && !working && (
+          {saved && !call && (
             <div className="sheet pad" role="status" data-saved>
               <b>{t("desk.savedCall")}</b>
               <div className="faint">
@@ -239,8 +241,9 @@ function Desk() {
                 <Group justify="space-between" align="start">
                   <NameLine customer={customer.data} link />
                   <Group gap={6}>
-                    {held && <Badge color={held.state === "IN_CALL" ? "red" : "ai"} variant={held.state === "IN_CALL" ? "filled" : "light"}>{label("taskState", held.state)}</Badge>}
-                    {held && <Badge color="gray">{label("taskKind", held.kind)}</Badge>}
+                    {!task && call && <Badge color="red" variant="filled">{label("direction", call.direction)}</Badge>}
+                    {task && <Badge color={task.state === "IN_CALL" ? "red" : "ai"} variant={task.state === "IN_CALL" ? "filled" : "light"}>{label("taskState", task.state)}</Badge>}
+                    {task && <Badge color="gray">{label("taskKind", task.kind)}</Badge>}
                   </Group>
                 </Group>
                 <Group gap={16} mt={4} fz="sm" align="start">
@@ -250,10 +253,10 @@ function Desk() {
                   </Group>
                   <span>{customer.data.addresses.map((a) => addressText(a)).join(" / ")}</span>
                 </Group>
-                {held?.note && <p style={{ margin: "6px 0 0", fontSize: 13 }}><b>{t("wrap.note")}:</b> {held.note}</p>}
+                {task?.note && <p style={{ margin: "6px 0 0", fontSize: 13 }}><b>{t("wrap.note")}:</b> {task.note}</p>}
                 {customer.data.notes && <p className="faint" style={{ margin: "6px 0 0", fontSize: 13, whiteSpace: "pre-wrap" }}>{customer.data.notes}</p>}
               </section>
-              {inquiry ? <Items inquiry={inquiry} /> : <div className="faint" style={{ fontSize: 13 }}>{t("sheet.none")}</div>}
+              {inquiry ? <Items key={inquiry.id} inquiry={inquiry} /> : <div className="faint" style={{ fontSize: 13 }}>{t("sheet.none")}</div>}
               {inquiry && <HearingSheet key={inquiry.id} inquiryId={inquiry.id} onFlush={keepFlush} />}
             </>
           )}
@@ -277,7 +280,7 @@ function Desk() {
             </Group>
           </div>
         )}
-        {call && (customer.data || !customerId) && <WrapUp key={call.id} call={call} customer={customer.data} task={held} before={before} done={(r) => void finished(r)}
+        {call && (customer.data || !customerId) && <WrapUp key={call.id} call={call} customer={customer.data} task={task} before={before} done={(r) => void finished(r)}
           top={<Group justify="space-between" gap="xs"><Phases call={call} />
             <Group gap="xs">
               {held && <LeaseLeft until={lease.until} extend={extend} />}
