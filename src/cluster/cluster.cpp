@@ -143,6 +143,18 @@ Result<void> claim(const fs::path& data, const DatabaseUser& user) {
   return private_folder(data, user);
 }
 
+/// Everything that was written to the disk of `folder`, at once: PostgreSQL's own programs do it file by file, a thousand waits one after
+/// the other.
+bool flushed(const fs::path& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool done = syncfs(fd) == 0;
+  const int why = errno;
+  ::close(fd);
+  errno = why;
+  return done;
+}
+
 /// initdb into a folder beside, roles and database in it by a single-user server, then one rename: a crash leaves nothing half made.
 Result<void> create_cluster(const fs::path& data, const Binaries& binaries, const DatabaseUser& user, bool durable) {
   const auto fresh = data / "pgdata.new";
@@ -188,8 +200,8 @@ Result<void> create_cluster(const fs::path& data, const Binaries& binaries, cons
                                   "peer",
                                   "--auth-host",
                                   "scram-sha-256",
-                                  "--no-instructions"};
-  if (!durable) initdb.emplace_back("--no-sync");
+                                  "--no-instructions",
+                                  "--no-sync"};
   const auto made = run_command({initdb, user, {}, Millis(300000)});
   if (made.status != 0) {
     const bool full = made.output.find("No space left") != std::string::npos;
@@ -204,10 +216,8 @@ Result<void> create_cluster(const fs::path& data, const Binaries& binaries, cons
       "alter role enishi_read set log_min_messages to log;\n"
       "create database enishi owner enishi_owner template template0;\n"
       "select collname from pg_collation where collname = 'ja-x-icu';\n";
-  std::vector<std::string> single{binaries.bin / "postgres", "--single", "-D", fresh, "-c", "log_min_messages=fatal", "-c",
-                                  "exit_on_error=off"};
-  if (!durable) single.insert(single.end(), {"-F"});
-  single.emplace_back("template1");
+  std::vector<std::string> single{binaries.bin / "postgres", "--single", "-D", fresh, "-F", "-c", "log_min_messages=fatal", "-c",
+                                  "exit_on_error=off",       "template1"};
   const auto filled = run_command({single, user, sql, Millis(120000)});
   if (filled.status != 0 || filled.output.find("ERROR:") != std::string::npos)
     return fail(Kind::unavailable, "POSTGRES_FAILED", "making roles and database failed: " + tail(filled.output));
@@ -215,7 +225,9 @@ Result<void> create_cluster(const fs::path& data, const Binaries& binaries, cons
     return fail(Kind::unavailable, "POSTGRES_FAILED",
                 "the PostgreSQL in \"" + binaries.bin.string() +
                     "\" was built without ICU: it has no collation ja-x-icu, which sorts Japanese names");
+  if (durable && !flushed(fresh)) return tl::make_unexpected(unwritable(fresh, errno));
   if (rename(fresh.c_str(), (data / "pgdata").c_str()) != 0) return tl::make_unexpected(unwritable(data / "pgdata", errno));
+  if (durable && !flushed(data)) return tl::make_unexpected(unwritable(data, errno));
   return {};
 }
 
