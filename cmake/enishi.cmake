@@ -7,6 +7,9 @@
 #     LINKS   PkgConfig::SODIUM        # libraries from outside
 #     TESTS   customers_test.cpp)      # linked into unit_tests
 
+# clang finds the precompiled header beside the one it includes; that way ccache sees a path that it can take for the same in another folder.
+set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include <PCH_HEADER>)
+
 add_library(enishi_flags INTERFACE)
 target_compile_features(enishi_flags INTERFACE cxx_std_20)
 target_compile_options(enishi_flags INTERFACE
