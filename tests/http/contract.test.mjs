@@ -3,7 +3,7 @@ import test from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { Enishi, binary } from "../enishi.mjs";
-import { operations } from "../contract.mjs";
+import { operations, fits } from "../contract.mjs";
 
 test("every operation has a handler and every handler an operation", () => {
   const routes = JSON.parse(execFileSync(binary, ["routes"], { encoding: "utf8" })).filter((r) => r.operation);
@@ -21,6 +21,24 @@ test("every operation declares what can go wrong", () => {
       ...(method === "PATCH" && (operation.parameters ?? []).some((p) => JSON.stringify(p).includes("If")) ? ["412", "428"] : [])];
     for (const status of wanted) assert.ok(statuses.includes(status), `${operation.operationId} does not declare ${status}`);
   }
+});
+
+test("every success with a body has an example, and it fits its schema", () => {
+  const wrong = [];
+  for (const { operation } of operations) {
+    for (const [status, response] of Object.entries(operation.responses)) {
+      if (!/^2/.test(status)) continue;
+      for (const [type, media] of Object.entries(response.content ?? {})) {
+        const examples = "example" in media ? [media.example] : Object.values(media.examples ?? {}).map((one) => one.value);
+        if (examples.length === 0) wrong.push(`${operation.operationId} ${status} ${type}: no example`);
+        if (/json/.test(type)) for (const example of examples) {
+          const error = fits(media.schema, example);
+          if (error) wrong.push(`${operation.operationId} ${status}: ${error}`);
+        }
+      }
+    }
+  }
+  assert.deepEqual(wrong, []);
 });
 
 test("rights: every operation × every role is what x-roles says, in the database and over HTTP", async (t) => {

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Enishi, Client, binary, newId, root } from "../enishi.mjs";
-import { operations, contract } from "../contract.mjs";
+import { operations, contract, names } from "../contract.mjs";
 
 let server, admin, pid, memory, customer, slow;
 
@@ -33,6 +33,12 @@ function isProblem(answer, what) {
   assert.match(answer.body.code, /^[A-Z][A-Z0-9_]+$/, said);
   assert.equal(answer.body.status, answer.status, said);
   assert.ok(answer.body.detail.length > 10 && answer.body.request_id, said);
+}
+
+/** The same of an operation, whose text names the code. */
+function isNamedProblem(operation, answer, what) {
+  isProblem(answer, what);
+  assert.ok(names(operation, answer.body.code), `${what}: ${answer.body.code} stands nowhere in the contract of ${operation.operationId}: ${answer.body.detail}`);
 }
 
 /** Bytes to a connection of their own; everything that came back until the server closed it or `milliseconds` passed. */
@@ -229,7 +235,7 @@ test("every write of the contract, with values of every wrong type", async () =>
       let answer;
       try {
         answer = await admin.send(method, real, JSON.stringify(body), { "content-type": "application/json", ...(method === "PATCH" ? { "if-match": `"${version}"` } : {}) });
-        if (answer.status >= 400) isProblem(answer, what);
+        if (answer.status >= 400) isNamedProblem(operation, answer, what);
       } catch (failed) {
         wrongAnswers.push(failed.message.startsWith(operation.operationId) ? `${what}: ${failed.message}` : failed.message);
         continue;
@@ -243,6 +249,25 @@ test("every write of the contract, with values of every wrong type", async () =>
   assert.equal(wrongAnswers.length, 0, `${wrongAnswers.length} wrong answers, of these:\n${wrongAnswers.slice(0, 40).join("\n")}`);
   assert.deepEqual(silent, [], "operations whose body has no properties in the contract");
   assert.ok(asked > 3000, `only ${asked} requests were made`);
+});
+
+test("bodies of the wrong kind, and bodies where none is asked for: what comes back is declared", async () => {
+  const nobody = "00000000-0000-7000-8000-000000000000";
+  const wrongAnswers = [];
+  for (const { method, path, operation } of operations) {
+    if (!["POST", "DELETE"].includes(method) || operation.operationId === "log_out") continue;
+    for (const [type, body] of [["text/plain", "x"], ["application/json", "{}"]]) {
+      const what = `${operation.operationId} with ${type}`;
+      try {
+        const answer = await admin.send(method, path.replace(/\{[^}]+\}/g, nobody), body, { "content-type": type });
+        if (answer.status >= 500 && answer.body?.code === "TAKEOVER_NOT_RUNNING") continue;
+        if (answer.status >= 400) isNamedProblem(operation, answer, what);
+      } catch (failed) {
+        wrongAnswers.push(failed.message.startsWith(operation.operationId) ? failed.message : `${what}: ${failed.message}`);
+      }
+    }
+  }
+  assert.deepEqual(wrongAnswers, []);
 });
 
 test("naughty strings come back as they were stored, or are refused", async (t) => {
