@@ -1,5 +1,7 @@
 #include "pg/change_stream.hpp"
 
+#include <algorithm>
+
 namespace enishi::pg {
 namespace {
 
@@ -33,11 +35,14 @@ Task<Result<std::optional<pgwire::ChangeBatch>>> ChangeStream::next(Deadline dea
     if (due && steady_now() - began > kLongestCollecting) break;
     auto got = co_await stream_->receive(due ? arrived : deadline);
     if (!got) co_return tl::make_unexpected(std::move(got.error()));
+    const bool moved = collector_.at_boundary() && collector_.position() > std::max(handed_over_, stream_->confirmed());
     if (!*got) {
-      if (due || (collector_.at_boundary() && collector_.position() > handed_over_)) break;
+      if (due || moved) break;
       co_return std::optional<pgwire::ChangeBatch>();
     }
     if (const auto* keepalive = std::get_if<pgwire::Keepalive>(&(*got)->frame)) {
+      // A server that shuts down waits until everything is confirmed and asks for it without a pause: silence never comes.
+      if (moved && deadline.passed()) break;
       collector_.take(*keepalive);
     } else {
       auto taken = collector_.take(std::get<pgwire::XLogData>((*got)->frame));
@@ -48,8 +53,10 @@ Task<Result<std::optional<pgwire::ChangeBatch>>> ChangeStream::next(Deadline dea
     }
     if (++frames % kFramesATurn == 0) co_await asio::post(co_await asio::this_coro::executor, use_task);
   }
+  const bool changes = !collector_.only_position();
   auto batch = collector_.hand_over();
-  handed_over_ = std::max(handed_over_, batch.position);
+  // A mere position that its caller does not find worth storing is handed over again, until it is confirmed.
+  if (changes) handed_over_ = std::max(handed_over_, batch.position);
   co_return std::optional<pgwire::ChangeBatch>(std::move(batch));
 }
 

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
+#include <thread>
+#include <utility>
 
 #include "pg/change_stream.hpp"
 #include "pg/testing.hpp"
@@ -372,6 +374,32 @@ TEST(Changes, move_the_position_while_only_other_tables_change) {
     (*changes)->confirm(position);
   }
   EXPECT_GE(position, end);
+}
+
+TEST(Changes, do_not_keep_a_server_from_shutting_down) {
+  Source source;
+  source.connect();
+  ASSERT_TRUE(source.run(source.stream->create_slot(source.slot, soon())));
+  auto changes = source.changes();
+  ASSERT_TRUE(changes);
+  source.fresh.sql("insert into elsewhere select generate_series(1, 1000)");
+  const auto limit = Deadline::in(Millis(20000));
+  std::thread stopping([] { Server::get().stop(); });
+  bool ended = false, ignored = false;
+  try {
+    while (!limit.passed()) {
+      const auto got = source.run((*changes)->next(Deadline::in(Millis(300))));
+      if (!got) break;
+      // As one that stores a mere position only now and then: the first one it is given is not worth it.
+      if (*got && std::exchange(ignored, true)) (*changes)->confirm((*got)->position);
+    }
+  } catch (const ConnectionLost&) {
+    ended = true;
+  }
+  changes->reset();
+  stopping.join();
+  Server::get().start();
+  EXPECT_TRUE(ended) << "the server waited for what nobody told it";
 }
 
 TEST(Changes, of_a_large_transaction_come_in_bounded_pieces_after_its_commit) {
