@@ -31,6 +31,13 @@ std::vector<std::string_view> words(std::string_view text) {
 
 bool reads(const http::Request& request) { return request.method == http::Method::get || request.method == http::Method::head; }
 
+/// A read has nothing to collide with that its caller could mend, and declares no 409: what the database says of locks and of plans that a
+/// migration made stale means "once more".
+Error once_more(Error error) {
+  if (error.code != "SERIALIZATION_FAILURE" && error.code != "LOCKED") return error;
+  return {Kind::unavailable, "UNAVAILABLE", "The database is busy with a change to this; try again in a moment.", {}, {}, 1};
+}
+
 tl::unexpected<Error> unauthenticated() {
   return fail(Kind::unauthenticated, "UNAUTHENTICATED", "Nobody is logged in, or the session ended; log in.");
 }
@@ -171,7 +178,7 @@ Task<Result<http::Answer>> Gate::enter(const Mounted* mounted, http::Request& re
     } else {
       misses.add();
       auto loaded = co_await load(&local, key, by_token, request.deadline);
-      if (!loaded) co_return tl::make_unexpected(std::move(loaded.error()));
+      if (!loaded) co_return tl::make_unexpected(once_more(std::move(loaded.error())));
       known = std::move(*loaded);
       slot = &local.cache.put(key, known, config_.burst);
     }
@@ -223,6 +230,7 @@ Task<Result<http::Answer>> Gate::enter(const Mounted* mounted, http::Request& re
 
   Call call(*this, request, operation, known->who, scope, std::move(key));
   auto answer = co_await operation.handler(call);
+  if (!answer && (reads(request) || operation.traits.open)) answer.error() = once_more(std::move(answer.error()));
   if (!answer && answer.error().code == "IDEMPOTENCY_REPLAY") {
     auto stored = co_await stored_answer(call);
     if (!stored) co_return tl::make_unexpected(std::move(stored.error()));

@@ -32,6 +32,8 @@ std::optional<std::string> task_kind(const std::string& next_action) {
 }
 
 Answering start_failed(Call& call, Error error) {
+  if (names(error, "open_call_of_task"))
+    co_return fail(Kind::conflict, "TASK_IN_CALL", "Somebody is on the phone for this task already; take another one.");
   if (!names(error, "open_call_of_operator")) co_return tl::make_unexpected(explain(std::move(error), "call_attempt"));
   auto rows = co_await call.db().read(sql::calls::open_call, pg::params(call.user()), call.request.deadline);
   if (!rows) co_return tl::make_unexpected(rows.error());

@@ -18,6 +18,16 @@ Answering explain_nothing(Call& call, const pg::Statement& look, Uuid id, std::o
   co_return fail(Kind::conflict, "CHANGED_MEANWHILE", "Somebody changed it at the same moment; look again.");
 }
 
+/// The lead that has arrived before, unless it is none of the caller's: whoever guesses a reference learns only that it is taken.
+Answering stored_lead(Call& call, const NewInquiry& lead) {
+  auto out = co_await call.show(sql::inquiries::by_external_ref, pg::params(call.rights(), lead.media_source_id, *lead.external_ref));
+  if (!out && out.error().code == "NOT_FOUND")
+    co_return fail(Kind::conflict, "EXTERNAL_REF_TAKEN",
+                   "An inquiry of this media source has this external_ref already, and it is not yours to see; ask your supervisor.",
+                   {{"/external_ref", "EXTERNAL_REF_TAKEN", "taken"}});
+  co_return out;
+}
+
 Error explained(Error error, std::string_view table) {
   if (error.code == "CHECK_VIOLATION" && error.extra.find("working_has_next_action") != std::string::npos)
     return {Kind::unprocessable,
@@ -52,7 +62,7 @@ Answering create(Call& call, NewInquiry lead) {
                    {{"/customer_id", "UNKNOWN_ID", "there is no such customer"}});
   }
   if (made.error().code == "UNIQUE_VIOLATION" && lead.external_ref && made.error().extra.find("inquiry_external_ref") != std::string::npos)
-    co_return co_await call.show(sql::inquiries::by_external_ref, pg::params(lead.media_source_id, *lead.external_ref));
+    co_return co_await stored_lead(call, lead);
   co_return tl::make_unexpected(explained(std::move(made.error()), "inquiry"));
 }
 

@@ -40,11 +40,12 @@ made as (
                            'call_task', row_to_json(task)) as body from task)
 select answer(201, body, '1') as body, '1' as etag from made
 
--- What a repeated lead gets: the one that is stored.
+-- What a repeated lead gets: the one that is stored, if the caller may see it.
 -- name: by_external_ref :optional pipeline
 select json_build_object('inquiry', row_to_json(i), 'items', coalesce((select json_agg(t order by t.position) from inquiry_item t where t.inquiry_id = i.id and t.deleted_at is null), '[]'),
          'call_task', (select row_to_json(k) from call_task k where k.inquiry_id = i.id order by k.created_at, k.id limit 1)) as body, i.version::text as etag
-  from inquiry i where i.media_source_id = $1::uuid and i.external_ref = $2::text
+  from inquiry i
+ where i.media_source_id = $4::uuid and i.external_ref = $5::text and within_scope($1::text, $2::uuid, $3::uuid[], i.owner_id, i.team_id)
 
 -- name: media_source_by_code :optional pipeline
 select id from media_source where code = $1::text and deleted_at is null and active

@@ -82,6 +82,19 @@ TEST_F(Inquiries, a_lead_that_arrives_twice_is_one_inquiry_and_the_second_answer
   EXPECT_EQ(form.get("/v1/inquiries").status, 403);
 }
 
+TEST_F(Inquiries, a_guessed_reference_shows_nobody_elses_inquiry) {
+  auto op = server.as("operator");
+  auto mine = lead("090-1234-5678");
+  mine.as_object()["external_ref"] = "form-78";
+  auto made = op.post("/v1/inquiries", mine);
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(op.post("/v1/inquiries", mine).status, 200);
+  server.sql("update inquiry set owner_id = (select id from app_user where login = 'compliance') where external_ref = 'form-78'");
+  auto guessed = op.post("/v1/inquiries", mine);
+  EXPECT_EQ(guessed.status, 409) << guessed.text;
+  EXPECT_EQ(guessed.code(), "EXTERNAL_REF_TAKEN");
+}
+
 TEST_F(Inquiries, stages_move_only_where_the_table_allows_and_reasons_are_asked_for) {
   auto op = server.as("operator");
   auto made = op.post("/v1/inquiries", lead("090-1234-5678"));

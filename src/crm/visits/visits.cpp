@@ -129,8 +129,14 @@ Answering update_slot(Call& call, Slot slot, std::int64_t version) {
 }
 
 Answering plan_slots(Call& call, SlotPlan plan) {
+  Error unknown{Kind::unprocessable,
+                "AREA_NOT_FOUND",
+                "One of these service areas does not exist.",
+                {{"/service_area_ids", "AREA_NOT_FOUND", "no such area"}},
+                {},
+                0};
   co_return co_await in_one_trip(call, statements::plan_slots, params(plan.service_area_ids, plan.from, plan.to, plan.weekdays, plan.bands),
-                                 201, nothing());
+                                 201, std::move(unknown));
 }
 
 Answering availability(Call& call, Place place) {

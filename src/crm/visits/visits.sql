@@ -115,20 +115,24 @@ with changed as (
 select answer(200, visit_slot_json(id), version::text) as body, version::text as etag from changed
 
 -- Bands of a week for many areas and days at once. What is there already stays as it is, so the same plan twice does no harm.
--- name: plan_slots :one
-with bands as (select b.from_time, b.to_time, b.capacity from json_to_recordset($5::json) b (from_time time, to_time time, capacity integer)),
+-- Nothing, when one of the areas is unknown.
+-- name: plan_slots :optional
+with known as (
+  select not exists (select from unnest($1::uuid[]) w (id) where not exists (select from service_area a where a.id = w.id and a.deleted_at is null)) as all_of_them),
+bands as (select b.from_time, b.to_time, b.capacity from json_to_recordset($5::json) b (from_time time, to_time time, capacity integer)),
 wanted as (
   select a.id as service_area_id, b.capacity,
          (d.day::date + b.from_time) at time zone (rule_value('business_time_zone') #>> '{}') as starts_at,
          (d.day::date + b.to_time) at time zone (rule_value('business_time_zone') #>> '{}') as ends_at
     from service_area a, generate_series($2::date::timestamp, $3::date::timestamp, interval '1 day') as d(day), bands b
-   where a.id = any ($1::uuid[]) and a.deleted_at is null and extract(dow from d.day)::integer = any ($4::integer[])),
+   where (select all_of_them from known) and a.id = any ($1) and a.deleted_at is null and extract(dow from d.day)::integer = any ($4::integer[])),
 made as (
   insert into visit_slot (id, service_area_id, starts_at, ends_at, capacity)
   select new_id(), w.service_area_id, w.starts_at, w.ends_at, w.capacity from wanted w
   on conflict (service_area_id, starts_at, ends_at) where deleted_at is null do nothing
   returning id)
 select answer(201, json_build_object('created', (select count(*) from made), 'already_there', (select count(*) from wanted) - (select count(*) from made))) as body
+  from known where all_of_them
 
 -- Availability -----------------------------------------------------------------------------------------------------------
 -- $1 postal code (or null), $2 address (or null), $3 and $4 first and last day, $5 categories, $6 minutes that a visit takes.

@@ -451,6 +451,9 @@ TEST(Visits, areas_appraisers_hours_and_slots_are_kept) {
                                     Object{{"from_time", "13:00"}, {"to_time", "16:00"}, {"capacity", 2}}}}};
   EXPECT_EQ(co.supervisor.post("/v1/visit-slot-plans", plan).string("/created"), "20");
   EXPECT_EQ(co.supervisor.post("/v1/visit-slot-plans", plan).string("/already_there"), "20");
+  Object astray = plan;
+  astray["service_area_ids"] = Array{area.string("/id"), uuid()};
+  EXPECT_EQ(co.supervisor.post("/v1/visit-slot-plans", astray).code(), "AREA_NOT_FOUND");
   EXPECT_EQ(co.supervisor.get("/v1/visit-slots?service_area_id=" + area.string("/id") + "&from=2030-01-07&to=2030-01-07")
                 .at("/items")
                 .as_array()

@@ -1,6 +1,6 @@
 // What the API can make a running takeover do. cli/app.cpp fills it with the functions of mirror, diff and switch; what is left empty
 // answers 503 TAKEOVER_NOT_RUNNING. Each function starts something that goes on by itself and is seen in its table; errors are what a user
-// can act on (409 MOVE_RUNNING, REJECTS_OPEN, DIFF_NOT_CLEAN, ILLEGAL_TRANSITION …).
+// can act on (409 MOVE_RUNNING, REJECTS_OPEN, DIFF_MISSING, DIFF_FOUND, DIFF_TOO_OLD, ILLEGAL_TRANSITION …).
 //
 //   Controls controls;
 //   controls.start_switch = [&runner](pg::Database& db, std::string domain, std::string actor) { return runner.start_switch(db, domain,
