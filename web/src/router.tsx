@@ -18,7 +18,7 @@ const customers = createRoute({ getParentRoute: () => app, path: "/customers", c
 const customer = createRoute({ getParentRoute: () => app, path: "/customers/$customerId", component: lazyRouteComponent(() => import("./customers/customer"), "CustomerPage") });
 const index = createRoute({ getParentRoute: () => app, path: "/", component: lazyRouteComponent(() => import("./desk/desk"), "DeskPage") });
 const inquiries = createRoute({ getParentRoute: () => app, path: "/inquiries", component: lazyRouteComponent(() => import("./inquiries/list"), "InquiriesPage") });
-const newInquiry = createRoute({ getParentRoute: () => app, path: "/inquiries/new", component: lazyRouteComponent(() => import("./inquiries/new"), "NewInquiryPage"), validateSearch: only("customer_id", "phone") });
+const newInquiry = createRoute({ getParentRoute: () => app, path: "/inquiries/new", component: lazyRouteComponent(() => import("./inquiries/new"), "NewInquiryPage"), validateSearch: only("customer_id", "phone", "call_id") });
 const visits = createRoute({ getParentRoute: () => app, path: "/visits", component: lazyRouteComponent(() => import("./visits/visits"), "VisitsPage"), validateSearch: only("day", "id") });
 const compliance = createRoute({ getParentRoute: () => app, path: "/compliance", component: lazyRouteComponent(() => import("./compliance/compliance"), "CompliancePage") });
 const imports = createRoute({ getParentRoute: () => app, path: "/imports", component: lazyRouteComponent(() => import("./imports/imports"), "ImportsPage") });

@@ -4,12 +4,12 @@ import { IconChevronDown, IconMoon, IconSun } from "@tabler/icons-react";
 import { Link, Navigate, Outlet, useLocation, useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { onLegacyChanged, onUnauthenticated, write } from "./api/client";
+import { onLegacyChanged, onUnauthenticated, Problem, write } from "./api/client";
 import { cache } from "./cache";
 import { useEvents } from "./events/use_events";
 import { LocaleSwitch, LogInForm } from "./pages/log_in";
 import { ChangePassword } from "./pages/password";
-import { ProblemAlert } from "./parts/problem";
+import { ProblemAlert, problemText } from "./parts/problem";
 import { hasSettings } from "./settings/settings";
 import { remember, useMay, useMe, useSession } from "./session";
 
@@ -40,7 +40,15 @@ function Header() {
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme("light");
   const logOut = async () => {
-    await write("delete", "/v1/session").catch(() => undefined);
+    try {
+      await write("delete", "/v1/session", { patient: false });
+    } catch (e) {
+      // Whoever leaves the seat must not believe that the session ended while it goes on.
+      if (!(e instanceof Problem) || e.status !== 401) {
+        notifications.show({ message: t("nav.logOutFailed", { reason: problemText(e) }), color: "red", autoClose: false });
+        return;
+      }
+    }
     remember(null);
     cache.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" });
     await navigate({ to: "/login", search: {} });

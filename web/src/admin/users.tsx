@@ -3,10 +3,11 @@ import { notifications } from "@mantine/notifications";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
+import { fieldError, Problem, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { label } from "../i18n";
 import { holdEnterWhileComposing } from "../keyboard";
+import { Theirs, useMerge } from "../parts/merge";
 import { ProblemAlert, problemText } from "../parts/problem";
 import { useTeams } from "../parts/people";
 import { useMay } from "../session";
@@ -16,10 +17,10 @@ type User = Schemas["User"];
 
 function EditUser({ user, close }: { user?: User; close: () => void }) {
   const { t } = useTranslation();
-  const [login, setLogin] = useState(user?.login ?? "");
-  const [name, setName] = useState(user?.display_name ?? "");
-  const [roles, setRoles] = useState<string[]>(user?.roles ?? ["operator"]);
-  const [team, setTeam] = useState(user?.team_id ?? "");
+  const valuesOf = (u: User | undefined) => ({ login: u?.login ?? "", display_name: u?.display_name ?? "", roles: u?.roles ?? ["operator"], team_id: u?.team_id ?? "" });
+  const merge = useMerge(() => valuesOf(user), user?.version);
+  const { set } = merge;
+  const values = merge.values as ReturnType<typeof valuesOf>;
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
   const all = useQuery({ queryKey: ["roles"], staleTime: 300_000, queryFn: () => read("/v1/roles") });
@@ -27,28 +28,41 @@ function EditUser({ user, close }: { user?: User; close: () => void }) {
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
-    const body = { login, display_name: name, roles, team_id: team || null };
+    setError(undefined);
+    const body = { ...values, team_id: values.team_id || null };
+    const changes = Object.fromEntries(Object.entries(body).filter(([name]) => merge.changed(name)));
+    if (user && Object.keys(changes).length === 0) return close();
     try {
-      if (user) await write("patch", "/v1/users/{user_id}", { path: { user_id: user.id }, body, version: user.version });
+      if (user) await write("patch", "/v1/users/{user_id}", { path: { user_id: user.id }, body: changes, version: merge.version });
       else await write("post", "/v1/users", { body });
       notifications.show({ message: t("common.saved"), color: "green" });
       await cache.invalidateQueries({ queryKey: ["users"] });
       close();
     } catch (e) {
-      setError(e);
+      setError(await merge.meet(e, user && (async () => {
+        const fresh = await read("/v1/users/{user_id}", { path: { user_id: user.id } });
+        return { values: valuesOf(fresh), version: fresh.version };
+      })));
     } finally {
       setBusy(false);
     }
   };
+  const roleText = (names: string[]) => names.map((r) => label("role", r)).join("、");
   return (
     <Modal opened onClose={close} title={user ? t("common.edit") : t("admin.new")} closeOnClickOutside={false}>
       <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
         <Stack gap="sm">
+          <Theirs merge={merge} fields={[
+            { name: "login", label: t("admin.login"), text: String },
+            { name: "display_name", label: t("admin.display_name"), text: String },
+            { name: "roles", label: t("admin.roles"), text: (r) => roleText(r as string[]) || "—" },
+            { name: "team_id", label: t("admin.team"), text: (id) => teams.data?.find((x) => x.id === id)?.name ?? "—" },
+          ]} />
           <ProblemAlert error={error} shown={["/login", "/display_name", "/roles", "/team_id"]} />
-          <TextInput label={t("admin.login")} required value={login} onChange={(e) => setLogin(e.currentTarget.value)} error={fieldError(error, "/login")} autoCapitalize="off" spellCheck={false} data-autofocus />
-          <TextInput label={t("admin.display_name")} required value={name} onChange={(e) => setName(e.currentTarget.value)} error={fieldError(error, "/display_name")} />
-          <MultiSelect label={t("admin.roles")} value={roles} onChange={setRoles} data={(all.data?.items ?? []).map((r) => ({ value: r.name, label: label("role", r.name) }))} error={fieldError(error, "/roles")} />
-          <NativeSelect label={t("admin.team")} value={team} onChange={(e) => setTeam(e.currentTarget.value)} data={[{ value: "", label: t("common.none") }, ...(teams.data ?? []).map((x) => ({ value: x.id, label: x.name }))]} error={fieldError(error, "/team_id")} />
+          <TextInput label={t("admin.login")} required value={values.login} onChange={(e) => set("login", e.currentTarget.value)} error={fieldError(error, "/login")} autoCapitalize="off" spellCheck={false} data-autofocus />
+          <TextInput label={t("admin.display_name")} required value={values.display_name} onChange={(e) => set("display_name", e.currentTarget.value)} error={fieldError(error, "/display_name")} />
+          <MultiSelect label={t("admin.roles")} value={values.roles} onChange={(r) => set("roles", r)} data={(all.data?.items ?? []).map((r) => ({ value: r.name, label: label("role", r.name) }))} error={fieldError(error, "/roles")} />
+          <NativeSelect label={t("admin.team")} value={values.team_id} onChange={(e) => set("team_id", e.currentTarget.value)} data={[{ value: "", label: t("common.none") }, ...(teams.data ?? []).map((x) => ({ value: x.id, label: x.name }))]} error={fieldError(error, "/team_id")} />
           <Group justify="flex-end"><Button variant="default" onClick={close}>{t("common.cancel")}</Button><Button type="submit" loading={busy}>{t("common.save")}</Button></Group>
         </Stack>
       </form>
@@ -74,6 +88,7 @@ export function UsersSection() {
       await action();
     } catch (e) {
       notifications.show({ message: problemText(e), color: "red" });
+      if (e instanceof Problem && e.status === 412) await cache.invalidateQueries({ queryKey: ["users"] });
     }
   };
   const makeLink = (user: User) =>

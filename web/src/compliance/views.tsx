@@ -6,8 +6,8 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read } from "../api/client";
 import { label } from "../i18n";
-import { phoneText } from "../parts/customer";
 import { useUsers } from "../parts/people";
+import { CustomerHits } from "../parts/pick_customer";
 import { ProblemAlert } from "../parts/problem";
 import { operationName } from "../settings/operations";
 import { Listing } from "../settings/record";
@@ -18,14 +18,6 @@ function PickCustomer({ id, pick }: { id: string | undefined; pick: (id: string 
   const { t } = useTranslation();
   const [find, setFind] = useState("");
   const known = useQuery({ queryKey: ["customer", id, "name"], enabled: Boolean(id), queryFn: () => read("/v1/customers/{customer_id}", { path: { customer_id: id as string } }) as Promise<{ display_name: string }> });
-  const word = find.trim();
-  const digits = word.replace(/\D/g, "");
-  const isPhone = /^[\d\s()+-]+$/.test(word);
-  const hits = useQuery({
-    queryKey: ["customers", "pick", word],
-    enabled: !id && (isPhone ? digits.length >= 4 : word.length >= 1),
-    queryFn: () => read("/v1/customers", { query: { ...(isPhone ? { phone: word } : { name: word }), limit: 8 } }),
-  });
   if (id)
     return (
       <TextInput label={t("inquiry.customer")} readOnly value={known.data?.display_name ?? "…"} w={240} rightSection={<ActionIcon variant="subtle" size="sm" aria-label={t("views.anyCustomer")} onClick={() => pick(undefined)}><IconX size={14} /></ActionIcon>} />
@@ -33,14 +25,7 @@ function PickCustomer({ id, pick }: { id: string | undefined; pick: (id: string 
   return (
     <div style={{ position: "relative" }}>
       <TextInput label={t("inquiry.customer")} placeholder={t("views.findCustomer")} value={find} onChange={(e) => setFind(e.currentTarget.value)} w={240} name="customer" />
-      {hits.data && word && (
-        <div className="sheet" style={{ position: "absolute", zIndex: 5, width: 320, boxShadow: "0 4px 14px #0003" }}>
-          {hits.data.items.map((c) => (
-            <button key={c.id} type="button" className="task" data-pick={c.id} onClick={() => { setFind(""); pick(c.id); }}><b>{c.display_name}</b> <span className="faint">{c.kana} {c.phones.map((p) => phoneText(p)).join("、")}</span></button>
-          ))}
-          {hits.data.items.length === 0 && <div className="pad faint">{t("views.noCustomer")}</div>}
-        </div>
-      )}
+      {find.trim() && <div className="sheet" style={{ position: "absolute", zIndex: 5, width: 320, boxShadow: "0 4px 14px #0003" }}><CustomerHits find={find} pick={(chosen) => { setFind(""); pick(chosen); }} /></div>}
     </div>
   );
 }

@@ -6,6 +6,7 @@ import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { PlanRows } from "../customers/put_back";
+import { useUsers } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { fromInput, moment, toInput } from "../time";
@@ -78,7 +79,7 @@ export function PutBackPage() {
   const [to, setTo] = useState(toInput(new Date(Date.now() + 60_000)));
   const [shown, setShown] = useState<{ at: number; selection: Selection }>();
   const imports = useQuery({ queryKey: ["imports"], enabled: kind === "IMPORT" && may("list_imports"), queryFn: () => read("/v1/imports", { query: { limit: 50 } }) });
-  const users = useQuery({ queryKey: ["users", "all"], enabled: kind === "PERSON" && may("list_users"), queryFn: () => read("/v1/users", { query: { limit: 200 } }) });
+  const users = useUsers(kind === "PERSON");
   const selections: Record<Kind, Selection | undefined> = {
     REQUEST: request && fromInput(around) ? { kind, request_id: request.trim(), around: fromInput(around) as string } : undefined,
     IMPORT: chosenImport ? { kind, import_id: chosenImport } : undefined,
@@ -107,7 +108,7 @@ export function PutBackPage() {
               {kind === "IMPORT" && !may("list_imports") && <TextInput name="import_id" w={360} label={t("putBack.import")} value={chosenImport} onChange={(e) => setChosenImport(e.currentTarget.value.trim())} />}
               {kind === "PERSON" && may("list_users") && (
                 <NativeSelect name="user_id" w={280} label={t("putBack.person")} value={person} onChange={(e) => setPerson(e.currentTarget.value)}
-                  data={[{ value: "", label: t("common.choose") }, ...(users.data?.items ?? []).map((u) => ({ value: u.id, label: `${u.display_name} (${u.login})` }))]} />
+                  data={[{ value: "", label: t("common.choose") }, ...(users.data ?? []).map((u) => ({ value: u.id, label: `${u.display_name} (${u.login})` }))]} />
               )}
               {kind === "PERSON" && !may("list_users") && <TextInput name="user_id" w={320} label={t("putBack.person")} value={person} onChange={(e) => setPerson(e.currentTarget.value.trim())} />}
               {kind === "PERSON" && <TextInput name="from" type="datetime-local" label={t("putBack.from")} value={from} onChange={(e) => setFrom(e.currentTarget.value)} />}

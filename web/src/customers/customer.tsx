@@ -1,17 +1,19 @@
-import { ActionIcon, Anchor, Badge, Button, Group, Loader, Modal, MultiSelect, Select, Stack, Table, Tabs, Text, Textarea, TextInput } from "@mantine/core";
+import { ActionIcon, Anchor, Badge, Button, Group, Loader, Modal, MultiSelect, Select, Stack, Tabs, Text, Textarea, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconHistory, IconPencil, IconPlus } from "@tabler/icons-react";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, Problem, read, type Schemas, write } from "../api/client";
+import { fieldError, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { label } from "../i18n";
 import { holdEnterWhileComposing } from "../keyboard";
 import { addressText, type Address, type Customer, NameLine, phoneText, readCustomer, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
 import { TaskMenu } from "../desk/task_actions";
-import { customChange, customDraft, CustomInputs, useCustomFields, useCustomText } from "../parts/custom_fields";
+import { customChange, CustomInputs, customName, customValues, useCustomFields, useCustomText } from "../parts/custom_fields";
+import { digits } from "../parts/digits";
+import { Theirs, useMerge, type Values } from "../parts/merge";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { Differences, PutBack } from "./put_back";
@@ -25,78 +27,49 @@ type Draft = { display_name: string; kana: string; birth_date: string; notes: st
 const draftOf = (c: Pick<Customer, Field>): Draft => ({ display_name: c.display_name, kana: c.kana, birth_date: c.birth_date ?? "", notes: c.notes, flags: [...c.flags] as Flag[] });
 const shown = (value: string | string[]) => (Array.isArray(value) ? value.map((f) => label("flag", f)).join("、") : value) || "—";
 
+const valuesOf = (c: Customer): Values => ({ ...draftOf(c), ...customValues(c.custom) });
+
 /** Only what was changed is sent, so two people who change different fields do not undo each other. */
 function EditCustomer({ customer, close }: { customer: Customer; close: () => void }) {
   const { t } = useTranslation();
-  const [base, setBase] = useState({ draft: draftOf(customer), custom: customDraft(customer.custom), version: customer.version });
-  const [draft, setDraft] = useState(base.draft);
+  const merge = useMerge(() => valuesOf(customer), customer.version);
+  const draft = merge.values as Draft & Values;
   const own = useCustomFields("customer");
   const ownText = useCustomText();
-  const [custom, setCustom] = useState(base.custom);
-  const [theirs, setTheirs] = useState<Customer>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const set = <K extends Field>(key: K, value: Draft[K]) => setDraft((d) => ({ ...d, [key]: value }));
-  const changed = fields.filter((f) => JSON.stringify(draft[f]) !== JSON.stringify(base.draft[f]));
+  const set = <K extends Field>(key: K, value: Draft[K]) => merge.set(key, value);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    const customChanged = customChange(own, base.custom, custom);
-    if (changed.length === 0 && !customChanged) return close();
+    const changed = fields.filter(merge.changed);
+    const custom = customChange(own, merge.base, merge.values);
+    if (changed.length === 0 && !custom) return close();
     setBusy(true);
-    const body: Schemas["CustomerChange"] = { ...Object.fromEntries(changed.map((f) => [f, f === "birth_date" ? draft.birth_date || null : draft[f]])), ...(customChanged ? { custom: customChanged as never } : {}) };
+    setError(undefined);
+    const body: Schemas["CustomerChange"] = { ...Object.fromEntries(changed.map((f) => [f, f === "birth_date" ? draft.birth_date || null : draft[f]])), ...(custom ? { custom: custom as never } : {}) };
     try {
-      await write("patch", "/v1/customers/{customer_id}", { path: { customer_id: customer.id }, body, version: base.version });
+      await write("patch", "/v1/customers/{customer_id}", { path: { customer_id: customer.id }, body, version: merge.version });
       notifications.show({ message: t("common.saved"), color: "green" });
       await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
       close();
     } catch (e) {
-      setError(e);
-      if (e instanceof Problem && e.status === 412) {
+      setError(await merge.meet(e, async () => {
         const fresh = await readCustomer(customer.id);
-        setTheirs(fresh);
-        setBase({ draft: draftOf(fresh), custom: customDraft(fresh.custom), version: fresh.version });
-      }
+        return { values: valuesOf(fresh), version: fresh.version };
+      }));
     } finally {
       setBusy(false);
     }
   };
-  const customDiffering = theirs ? own.filter((f) => (custom[f.key] ?? "") !== (customDraft(theirs.custom)[f.key] ?? "")) : [];
-  const differing = theirs ? fields.filter((f) => JSON.stringify(draftOf(theirs)[f]) !== JSON.stringify(draft[f])) : [];
   return (
     <Modal opened onClose={close} title={t("common.edit")} size="lg" closeOnClickOutside={false}>
       <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
         <Stack gap="sm">
-          {theirs ? (
-            <div className="warning" role="alert">
-              {t("customer.theirs")}
-              <Text fz="xs" fw={400}>{t("customer.theirsHint")}</Text>
-              <Table mt={4} withRowBorders={false}>
-                <Table.Thead>
-                  <Table.Tr><Table.Th /><Table.Th>{t("customer.theirValue")}</Table.Th><Table.Th>{t("customer.myValue")}</Table.Th><Table.Th /></Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {differing.map((f) => (
-                    <Table.Tr key={f}>
-                      <Table.Td>{t(`customer.${f}`)}</Table.Td>
-                      <Table.Td data-theirs={f}>{shown(draftOf(theirs)[f])}</Table.Td>
-                      <Table.Td>{shown(draft[f])}</Table.Td>
-                      <Table.Td><Button size="compact-xs" variant="default" onClick={() => set(f, draftOf(theirs)[f])}>{t("customer.takeTheirs")}</Button></Table.Td>
-                    </Table.Tr>
-                  ))}
-                  {customDiffering.map((f) => (
-                    <Table.Tr key={f.key}>
-                      <Table.Td>{f.label}</Table.Td>
-                      <Table.Td data-theirs={f.key}>{ownText(f, customDraft(theirs.custom)[f.key])}</Table.Td>
-                      <Table.Td>{ownText(f, custom[f.key])}</Table.Td>
-                      <Table.Td><Button size="compact-xs" variant="default" onClick={() => setCustom((c) => ({ ...c, [f.key]: customDraft(theirs.custom)[f.key] ?? "" }))}>{t("customer.takeTheirs")}</Button></Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </div>
-          ) : (
-            <ProblemAlert error={error} shown={[...fields.map((f) => `/${f}`), ...own.map((f) => `/custom/${f.key}`)]} />
-          )}
+          <Theirs merge={merge} fields={[
+            ...fields.map((f) => ({ name: f, label: t(`customer.${f}`), text: (value: unknown) => shown((value ?? "") as string | string[]) })),
+            ...own.map((f) => ({ name: customName(f.key), label: f.label, text: (value: unknown) => ownText(f, value as string | undefined) })),
+          ]} />
+          <ProblemAlert error={error} shown={[...fields.map((f) => `/${f}`), ...own.map((f) => `/custom/${f.key}`)]} />
           <Group grow align="start">
             <TextInput label={t("customer.display_name")} value={draft.display_name} onChange={(e) => set("display_name", e.currentTarget.value)} error={fieldError(error, "/display_name")} data-autofocus />
             <TextInput label={t("customer.kana")} value={draft.kana} onChange={(e) => set("kana", e.currentTarget.value)} error={fieldError(error, "/kana")} />
@@ -104,7 +77,7 @@ function EditCustomer({ customer, close }: { customer: Customer; close: () => vo
           <TextInput label={t("customer.birth_date")} description={t("customer.birthHint")} value={draft.birth_date} onChange={(e) => set("birth_date", e.currentTarget.value)} error={fieldError(error, "/birth_date")} />
           <MultiSelect label={t("customer.flags")} data={flags.map((f) => ({ value: f, label: label("flag", f) }))} value={draft.flags} onChange={(v) => set("flags", v as Flag[])} error={fieldError(error, "/flags")} />
           <Textarea label={t("customer.notes")} autosize minRows={3} maxRows={10} value={draft.notes} onChange={(e) => set("notes", e.currentTarget.value)} error={fieldError(error, "/notes")} />
-          <CustomInputs fields={own} draft={custom} set={(key, value) => setCustom((c) => ({ ...c, [key]: value }))} error={error} />
+          <CustomInputs fields={own} values={merge.values} set={merge.set} error={error} />
           <Group justify="flex-end">
             <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
             <Button type="submit" loading={busy}>{t("common.save")}</Button>
@@ -117,25 +90,32 @@ function EditCustomer({ customer, close }: { customer: Customer; close: () => vo
 
 type Child = "phone" | "address" | "email";
 const texts = { phone: ["raw", "note"], address: ["postal_code", "prefecture", "city", "town", "street", "building", "note"], email: ["email"] } as const;
-type Values = Record<string, string>;
+type Row = { id: string; version: number } & Record<string, unknown>;
+const partOf = (kind: Child, row: Row | undefined): Values => Object.fromEntries([...texts[kind], "kind"].map((f) => [f, String(row?.[f] ?? "")]));
 
 /** Phones, addresses and emails are edited alike: new ones, changed ones, and taken away. */
-export function EditChild({ customer, kind, row, close }: { customer: Customer; kind: Child; row?: { id: string; version: number } & Record<string, unknown>; close: () => void }) {
+export function EditChild({ customer, kind, row, close }: { customer: Customer; kind: Child; row?: Row; close: () => void }) {
   const { t } = useTranslation();
-  const [values, setValues] = useState<Values>(() => Object.fromEntries([...texts[kind], "kind"].map((f) => [f, String(row?.[f] ?? "")])));
+  const merge = useMerge(() => partOf(kind, row), row?.version);
+  const values = merge.values as Record<string, string>;
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const code = values.postal_code?.replace(/\D/g, "") ?? "";
+  const code = digits(values.postal_code ?? "");
   const towns = useQuery({ queryKey: ["towns", code], enabled: kind === "address" && code.length === 7, staleTime: Number.POSITIVE_INFINITY, queryFn: () => read("/v1/postal-codes/{postal_code}", { path: { postal_code: code } }) });
   const run = async (action: () => Promise<unknown>) => {
     setBusy(true);
+    setError(undefined);
     try {
       await action();
       notifications.show({ message: t("common.saved"), color: "green" });
       await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
       close();
     } catch (e) {
-      setError(e);
+      setError(await merge.meet(e, row && (async () => {
+        const fresh = await readCustomer(customer.id);
+        const now = { phone: fresh.phones, address: fresh.addresses, email: fresh.emails }[kind].find((x) => x.id === row.id);
+        return now && { values: partOf(kind, now as Row), version: now.version };
+      })));
     } finally {
       setBusy(false);
     }
@@ -145,7 +125,10 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
     const body: Record<string, unknown> = Object.fromEntries(texts[kind].map((f) => [f, values[f] ?? ""]));
     if (kind === "address" && !body.postal_code) body.postal_code = null;
     if (kind === "phone" && values.kind) body.kind = values.kind;
-    if (row && kind === "phone" && body.raw === row.raw) delete body.raw;
+    if (row)
+      // Only what was changed: the other fields may have been changed by somebody else.
+      for (const f of Object.keys(body)) if (!merge.changed(f)) delete body[f];
+    if (row && Object.keys(body).length === 0) return close();
     const of = { path: { customer_id: customer.id }, body: body as never };
     void run(() => {
       if (!row) {
@@ -153,7 +136,7 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
         if (kind === "address") return write("post", "/v1/customers/{customer_id}/addresses", of);
         return write("post", "/v1/customers/{customer_id}/emails", of);
       }
-      const change = { body: body as never, version: row.version };
+      const change = { body: body as never, version: merge.version as number };
       if (kind === "phone") return write("patch", "/v1/customer-phones/{customer_phone_id}", { path: { customer_phone_id: row.id }, ...change });
       if (kind === "address") return write("patch", "/v1/customer-addresses/{customer_address_id}", { path: { customer_address_id: row.id }, ...change });
       return write("patch", "/v1/customer-emails/{customer_email_id}", { path: { customer_email_id: row.id }, ...change });
@@ -162,7 +145,7 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
   const remove = () =>
     row &&
     run(() => {
-      const version = row.version;
+      const version = merge.version as number;
       if (kind === "phone") return write("delete", "/v1/customer-phones/{customer_phone_id}", { path: { customer_phone_id: row.id }, version });
       if (kind === "address") return write("delete", "/v1/customer-addresses/{customer_address_id}", { path: { customer_address_id: row.id }, version });
       return write("delete", "/v1/customer-emails/{customer_email_id}", { path: { customer_email_id: row.id }, version });
@@ -172,16 +155,17 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
     <Modal opened onClose={close} title={row ? t("common.edit") : title} size="md" closeOnClickOutside={false}>
       <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
         <Stack gap="xs">
+          <Theirs merge={merge} fields={[...texts[kind], "kind" as const].map((f) => ({ name: f, label: t(`customer.${f}`), text: (value) => (f === "kind" ? label("phoneKind", value as string) : String(value ?? "")) || "—" }))} />
           <ProblemAlert error={error} shown={texts[kind].map((f) => `/${f}`)} />
           {texts[kind].map((f, i) => (
             <div key={f}>
-              <TextInput label={t(`customer.${f}`)} value={values[f] ?? ""} onChange={(e) => { const v = e.currentTarget.value; setValues((old) => ({ ...old, [f]: v })); }} error={fieldError(error, `/${f}`)} data-autofocus={i === 0 || undefined}
+              <TextInput label={t(`customer.${f}`)} value={values[f] ?? ""} onChange={(e) => merge.set(f, e.currentTarget.value)} error={fieldError(error, `/${f}`)} data-autofocus={i === 0 || undefined}
                 inputMode={f === "raw" || f === "postal_code" ? "tel" : undefined} />
               {f === "postal_code" && code.length === 7 && towns.data && (
                 <Group gap={4} mt={4}>
                   {towns.data.items.length === 0 && <Text fz="xs" className="faint">{t("customer.noTown")}</Text>}
                   {towns.data.items.map((town) => (
-                    <Button key={town.prefecture + town.city + town.town} size="compact-xs" variant="light" onClick={() => setValues((old) => ({ ...old, prefecture: town.prefecture, city: town.city, town: town.town }))}>
+                    <Button key={town.prefecture + town.city + town.town} size="compact-xs" variant="light" onClick={() => merge.setValues((old) => ({ ...old, prefecture: town.prefecture, city: town.city, town: town.town }))}>
                       {town.prefecture}{town.city}{town.town}
                     </Button>
                   ))}
@@ -190,7 +174,7 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
             </div>
           ))}
           {kind === "phone" && (
-            <Select label={t("customer.kind")} clearable data={["MOBILE", "FIXED", "TOLL_FREE", "IP", "OTHER"].map((k) => ({ value: k, label: label("phoneKind", k) }))} value={values.kind || null} onChange={(v) => setValues((old) => ({ ...old, kind: v ?? "" }))} />
+            <Select label={t("customer.kind")} clearable data={["MOBILE", "FIXED", "TOLL_FREE", "IP", "OTHER"].map((k) => ({ value: k, label: label("phoneKind", k) }))} value={values.kind || null} onChange={(v) => merge.set("kind", v ?? "")} />
           )}
           <Group justify="space-between" mt="xs">
             {row ? <Button variant="subtle" color="red" onClick={() => void remove()}>{t("common.remove")}</Button> : <span />}
@@ -282,7 +266,7 @@ export function CustomerPage() {
   const names = useNames();
   const { data: customer, error, refetch } = useCustomer(customerId);
   const [editing, setEditing] = useState(false);
-  const [child, setChild] = useState<{ kind: Child; row?: { id: string; version: number } & Record<string, unknown> }>();
+  const [child, setChild] = useState<{ kind: Child; row?: Row }>();
   const [asOf, setAsOf] = useState("");
   const own = useCustomFields("customer");
   const ownText = useCustomText();
@@ -291,7 +275,7 @@ export function CustomerPage() {
   if (!customer) return <main className="page"><Loader size="sm" /></main>;
   const add = (kind: Child, text: string) => may("update_customer") && <ActionIcon variant="subtle" size="sm" aria-label={text} onClick={() => setChild({ kind })}><IconPlus size={15} /></ActionIcon>;
   const pencil = (kind: Child, row: { id: string; version: number }) =>
-    may("update_customer") && <ActionIcon variant="subtle" size="xs" color="gray" aria-label={t("common.edit")} onClick={() => setChild({ kind, row: row as { id: string; version: number } & Record<string, unknown> })}><IconPencil size={13} /></ActionIcon>;
+    may("update_customer") && <ActionIcon variant="subtle" size="xs" color="gray" aria-label={t("common.edit")} onClick={() => setChild({ kind, row: row as Row })}><IconPencil size={13} /></ActionIcon>;
   return (
     <main className="page">
       <Stack gap="xs">
@@ -343,7 +327,7 @@ export function CustomerPage() {
             {own.length > 0 && (
               <section className="sheet">
                 <div className="heading">{t("fields.title")}</div>
-                <dl className="pairs pad">{own.map((f) => [<dt key={f.key}>{f.label}</dt>, <dd key={`${f.key}-`} data-custom={f.key}>{ownText(f, customDraft(customer.custom)[f.key])}</dd>])}</dl>
+                <dl className="pairs pad">{own.map((f) => [<dt key={f.key}>{f.label}</dt>, <dd key={`${f.key}-`} data-custom={f.key}>{ownText(f, customValues(customer.custom)[customName(f.key)])}</dd>])}</dl>
               </section>
             )}
           </Stack>

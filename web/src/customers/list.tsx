@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read } from "../api/client";
 import { Flags, phoneText } from "../parts/customer";
+import { digits, isPhone, plainPhone } from "../parts/digits";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { age } from "../time";
@@ -13,7 +14,7 @@ type By = "phone" | "name" | "email";
 /** What somebody types says what they look for: digits a phone, @ an email, anything else a name. */
 function guess(text: string): By {
   if (text.includes("@")) return "email";
-  return /^[\d\s()+０-９－ー-]+$/.test(text) ? "phone" : "name";
+  return isPhone(text) ? "phone" : "name";
 }
 
 export function CustomersPage() {
@@ -25,7 +26,7 @@ export function CustomersPage() {
   const [chosen, setChosen] = useState<By | "auto">("auto");
   const wanted = q.trim();
   const by = chosen === "auto" ? guess(wanted) : chosen;
-  const enough = by !== "phone" || wanted.replace(/\D/g, "").length >= 4 || wanted === "";
+  const enough = by !== "phone" || digits(wanted).length >= 4 || wanted === "";
   useEffect(() => {
     const timer = setTimeout(() => {
       if (text !== q) void navigate({ to: "/customers", search: text ? { q: text } : {}, replace: true });
@@ -36,7 +37,7 @@ export function CustomersPage() {
     queryKey: ["customers", by, wanted],
     enabled: enough,
     initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) => read("/v1/customers", { query: { ...(wanted ? { [by]: wanted } : {}), cursor: pageParam }, signal }),
+    queryFn: ({ pageParam, signal }) => read("/v1/customers", { query: { ...(wanted ? { [by]: by === "phone" ? plainPhone(wanted) : wanted } : {}), cursor: pageParam }, signal }),
     getNextPageParam: (last) => last.next_cursor ?? undefined,
   });
   const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];

@@ -1,4 +1,4 @@
-import { Button, Checkbox, Group, Loader, MultiSelect, NativeSelect, SegmentedControl, Stack, Text, Textarea, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Loader, MultiSelect, NativeSelect, SegmentedControl, Stack, Text, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -7,6 +7,7 @@ import { cache } from "../cache";
 import { EditChild } from "../customers/customer";
 import { label } from "../i18n";
 import { addressText, type Customer, useNames } from "../parts/customer";
+import { DigitsInput } from "../parts/digits";
 import { ProblemAlert } from "../parts/problem";
 import { clock, day, fullMoment, today } from "../time";
 
@@ -142,7 +143,7 @@ export function BookingForm({ customer, inquiry, preVisit, change, error }: { cu
               {customer.addresses.length > 0 ? (
                 <NativeSelect label={t("book.address")} value={addressId} disabled={Boolean(held)} onChange={(e) => setAddressId(e.currentTarget.value)} data={customer.addresses.map((a) => ({ value: a.id, label: addressText(a) }))} />
               ) : (
-                <TextInput label={t("book.postal")} description={t("book.noAddress")} value={postal} inputMode="numeric" onChange={(e) => setPostal(e.currentTarget.value.replace(/\D/g, "").slice(0, 7))} />
+                <DigitsInput label={t("book.postal")} description={t("book.noAddress")} value={postal} change={setPostal} most={7} />
               )}
               <Button size="compact-xs" variant="subtle" mt={2} onClick={() => setAdding(true)}>{t("customer.addAddress")}</Button>
             </div>

@@ -1,6 +1,6 @@
 import { Badge, Button, Group, Loader, Modal, NativeSelect, Stack, Text, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
@@ -8,6 +8,7 @@ import { cache } from "../cache";
 import { label } from "../i18n";
 import { holdEnterWhileComposing, useKeys } from "../keyboard";
 import { addressText, type Customer, NameLine, phoneText, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
+import { digits, DigitsInput, plainPhone } from "../parts/digits";
 import { ProblemAlert } from "../parts/problem";
 import { useMay, useMe } from "../session";
 import { fullMoment, moment } from "../time";
@@ -18,6 +19,7 @@ import { LostTask } from "./lost";
 import { LeaseLeft, Phases } from "./phases";
 import { Queue, useMyTasks } from "./queue";
 import { type Doing, releaseTask, TaskDialog, useTaskActions } from "./task_actions";
+import { WhoCalled } from "./who_called";
 import { WrapUp } from "./wrap_up";
 
 function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
@@ -59,7 +61,7 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
           <Group gap="xs" mt={6} align="end">
             <NativeSelect label={t("inquiry.category")} value={category} onChange={(e) => setCategory(e.currentTarget.value)} data={names.categories.map((c) => ({ value: c.id, label: names.category(c.id) }))} />
             <TextInput label={t("inquiry.description")} value={description} onChange={(e) => setDescription(e.currentTarget.value)} style={{ flex: 1 }} />
-            <TextInput label={t("inquiry.quantity")} value={quantity} inputMode="numeric" w={70} onChange={(e) => setQuantity(e.currentTarget.value.replace(/\D/g, ""))} />
+            <DigitsInput label={t("inquiry.quantity")} value={quantity} change={setQuantity} w={70} />
             <Button onClick={() => void add()}>{t("common.add")}</Button>
           </Group>
         )}
@@ -72,16 +74,17 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
 /** Who calls? All who have the number are listed; none is guessed. */
 function Inbound({ close, started }: { close: () => void; started: () => void }) {
   const { t } = useTranslation();
+  const navigate = useNavigate();
   const [phone, setPhone] = useState("");
   const [error, setError] = useState<unknown>();
-  const digits = phone.replace(/\D/g, "");
-  const found = useQuery({ queryKey: ["screen-pop", phone], enabled: digits.length >= 9, retry: false, queryFn: () => read("/v1/screen-pop", { query: { phone } }) });
+  const found = useQuery({ queryKey: ["screen-pop", phone], enabled: digits(phone).length >= 9, retry: false, queryFn: () => read("/v1/screen-pop", { query: { phone: plainPhone(phone) } }) });
   const start = async (customer_id?: string) => {
     try {
       const whole = customer_id ? await read("/v1/inquiries", { query: { view: "customer", customer_id, limit: 10 } }).catch(() => undefined) : undefined;
       const inquiry = whole?.items.find((i) => ["NEW", "IN_PROGRESS", "NURTURING", "APPOINTED", "VISITED"].includes(i.stage));
-      await write("post", "/v1/calls", { body: { direction: "INBOUND", ...(phone ? { phone } : {}), ...(customer_id ? { customer_id } : {}), ...(inquiry ? { inquiry_id: inquiry.id } : {}) } });
+      const made = await write("post", "/v1/calls", { body: { direction: "INBOUND", ...(phone.trim() ? { phone: plainPhone(phone) } : {}), ...(customer_id ? { customer_id } : {}), ...(inquiry ? { inquiry_id: inquiry.id } : {}) } });
       started();
+      return made.call;
     } catch (e) {
       setError(e);
     }
@@ -100,9 +103,10 @@ function Inbound({ close, started }: { close: () => void; started: () => void })
         {found.data?.items.length === 0 && (
           <>
             <Text fz="sm" className="faint">{t("customer.noHit")}</Text>
-            <Group><Button component={Link} to="/inquiries/new" search={{ phone } as never}>{t("inquiry.new")}</Button></Group>
+            <Group><Button onClick={() => void start().then((call) => call && navigate({ to: "/inquiries/new", search: { phone, call_id: call.id } }))}>{t("inquiry.new")}</Button></Group>
           </>
         )}
+        <Group justify="flex-end"><Button variant="default" onClick={() => void start()} data-unknown-caller>{t("desk.startUnknown")}</Button></Group>
       </Stack>
     </Modal>
   );
@@ -233,6 +237,7 @@ function Desk() {
               <Text fz="sm" className="faint">{t("desk.idleHint")}</Text>
             </div>
           ))}
+          {call && !call.customer_id && <WhoCalled key={call.id} call={call} />}
           {working && customer.error && <ProblemAlert error={customer.error} retry={() => void customer.refetch()} />}
           {working && customer.data && (
             <>

@@ -14,7 +14,7 @@ function staleBy({ entity, entity_id, payload }: Happening): unknown[][] {
   const inquiry = payload?.inquiry_id ?? (entity === "inquiry" ? entity_id : undefined);
   if (customer) keys.push(["customer", customer]);
   if (inquiry) keys.push(["inquiry", inquiry]);
-  if (entity === "call_task") keys.push(["tasks"]);
+  if (entity === "call_task" || entity === "call_attempt") keys.push(["tasks"]);
   if (entity === "inquiry") keys.push(["inquiries"]);
   if (entity === "appointment") keys.push(["appointments"], ["availability"]);
   if (entity === "solicitation_ban") keys.push(["bans"]);
@@ -47,10 +47,21 @@ const everything = () => void cache.invalidateQueries();
 export function useEvents() {
   useEffect(() => {
     if (typeof SharedWorker === "undefined") {
-      const stream = new EventSource("/v1/events");
-      stream.onmessage = (event) => take(event.data as string);
-      stream.addEventListener("reset", everything);
-      return () => stream.close();
+      let stream: EventSource | undefined;
+      // After an answer that is no stream a browser gives up for good.
+      const listen = () => {
+        if (stream && stream.readyState !== EventSource.CLOSED) return;
+        stream = new EventSource("/v1/events");
+        stream.addEventListener("open", everything, { once: true });
+        stream.onmessage = (event) => take(event.data as string);
+        stream.addEventListener("reset", everything);
+      };
+      listen();
+      const again = setInterval(listen, 20_000);
+      return () => {
+        clearInterval(again);
+        stream?.close();
+      };
     }
     const worker = new SharedWorker(new URL("./worker.ts", import.meta.url), { type: "module", name: "enishi-events" });
     worker.port.onmessage = (message: MessageEvent<{ event?: string; reset?: boolean }>) => {

@@ -14,7 +14,11 @@ function close() {
 }
 function listen() {
   if (stream && stream.readyState !== EventSource.CLOSED) return;
-  stream = new EventSource("/v1/events");
+  const made = new EventSource("/v1/events");
+  // A new stream begins with what happens now: what happened while there was none has to be read again. The same stream comes back by
+  // itself with Last-Event-ID, and misses nothing.
+  made.addEventListener("open", () => tell({ reset: true }), { once: true });
+  stream = made;
   stream.onmessage = (event) => tell({ event: event.data });
   stream.addEventListener("reset", () => tell({ reset: true }));
 }

@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Group, NativeSelect, SegmentedControl, Stack, Text, Textarea, TextInput, Title } from "@mantine/core";
+import { ActionIcon, Button, Checkbox, Group, NativeSelect, SegmentedControl, Stack, Text, Textarea, TextInput, Title } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -9,8 +9,11 @@ import { fieldError, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { label } from "../i18n";
 import { holdEnterWhileComposing } from "../keyboard";
-import { NameLine, phoneText, useCustomer, useNames, Warnings } from "../parts/customer";
+import { NameLine, useCustomer, useNames, Warnings } from "../parts/customer";
+import { digits, DigitsInput } from "../parts/digits";
+import { CustomerHits } from "../parts/pick_customer";
 import { ProblemAlert } from "../parts/problem";
+import { sayWhoCalled } from "../desk/who_called";
 
 interface Item { item_category_id: string; description: string; quantity: string }
 const empty = { display_name: "", kana: "", phone: "", postal_code: "", prefecture: "", city: "", town: "", street: "", building: "", email: "" };
@@ -28,18 +31,15 @@ export function NewInquiryPage() {
   const [channel, setChannel] = useState<"PHONE" | "WEB" | "FILE" | "OTHER">("PHONE");
   const [items, setItems] = useState<Item[]>([{ item_category_id: "", description: "", quantity: "" }]);
   const [notes, setNotes] = useState("");
+  const [asked, setAsked] = useState(true);
+  const [lifting, setLifting] = useState("");
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
   const customer = useCustomer(known);
-  const word = find.trim();
-  const digits = word.replace(/\D/g, "");
-  const isPhone = /^[\d\s()+-]+$/.test(word);
-  const hits = useQuery({
-    queryKey: ["customers", "pick", word],
-    enabled: mode === "existing" && (isPhone ? digits.length >= 4 : word.length >= 1),
-    queryFn: () => read("/v1/customers", { query: { ...(isPhone ? { phone: word } : { name: word }), limit: 8 } }),
-  });
-  const code = who.postal_code.replace(/\D/g, "");
+  const banned = mode === "existing" && Boolean(known && customer.data?.active_ban);
+  // That the ban goes is confirmed for this customer, not for the one who was chosen before.
+  const ready = mode === "new" || (known && customer.data && (!banned || !asked || lifting === known));
+  const code = digits(who.postal_code);
   const towns = useQuery({ queryKey: ["towns", code], enabled: code.length === 7, staleTime: Number.POSITIVE_INFINITY, queryFn: () => read("/v1/postal-codes/{postal_code}", { path: { postal_code: code } }) });
   const set = (change: Partial<typeof who>) => setWho((w) => ({ ...w, ...change }));
   useEffect(() => {
@@ -48,10 +48,12 @@ export function NewInquiryPage() {
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
+    if (!ready) return;
     const chosen = items.filter((i) => i.item_category_id);
     const body: Schemas["NewInquiry"] = {
       media_source_id: media,
       channel,
+      customer_initiated: asked,
       ...(notes ? { notes } : {}),
       items: chosen.map((i) => ({ item_category_id: i.item_category_id, description: i.description, ...(i.quantity ? { quantity: Number(i.quantity) } : {}) })),
     };
@@ -69,10 +71,12 @@ export function NewInquiryPage() {
     setBusy(true);
     try {
       const made = await write("post", "/v1/inquiries", { body });
+      if (search.call_id) await sayWhoCalled(search.call_id, made.inquiry.customer_id, made.inquiry.id);
       notifications.show({ message: t("inquiry.created"), color: "green" });
       void cache.invalidateQueries({ queryKey: ["tasks"] });
       void cache.invalidateQueries({ queryKey: ["customer", made.inquiry.customer_id] });
-      await navigate({ to: "/customers/$customerId", params: { customerId: made.inquiry.customer_id } });
+      if (search.call_id) await navigate({ to: "/" });
+      else await navigate({ to: "/customers/$customerId", params: { customerId: made.inquiry.customer_id } });
     } catch (e) {
       setError(e);
       setBusy(false);
@@ -102,10 +106,7 @@ export function NewInquiryPage() {
                 ) : (
                   <>
                     <TextInput label={t("inquiry.find")} value={find} onChange={(e) => setFind(e.currentTarget.value)} error={fieldError(error, "/customer_id")} autoFocus />
-                    {hits.data?.items.map((c) => (
-                      <button key={c.id} type="button" className="task" onClick={() => setKnown(c.id)}><b>{c.display_name}</b> <span className="faint">{c.kana} {c.phones.map((p) => phoneText(p)).join("、")}</span></button>
-                    ))}
-                    {hits.data?.items.length === 0 && <Text fz="sm" className="faint" mt={4}>{t("customer.noHit")}</Text>}
+                    <CustomerHits find={find} pick={setKnown} />
                   </>
                 )
               ) : (
@@ -136,6 +137,13 @@ export function NewInquiryPage() {
                 <NativeSelect label={t("inquiry.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={fieldError(error, "/media_source_id")} />
                 <NativeSelect label={t("inquiry.channel")} value={channel} onChange={(e) => setChannel(e.currentTarget.value as typeof channel)} data={["PHONE", "WEB", "FILE", "OTHER"].map((c) => ({ value: c, label: label("channel", c) }))} error={fieldError(error, "/channel")} />
               </Group>
+              <Checkbox label={t("inquiry.asked")} description={t("inquiry.askedHint")} checked={asked} onChange={(e) => setAsked(e.currentTarget.checked)} name="customer_initiated" />
+              {banned && (asked ? (
+                <div className="banned" style={{ fontSize: 13 }}>
+                  {t("inquiry.liftsBan")}
+                  <Checkbox mt={6} label={t("inquiry.liftsBanConfirm")} checked={lifting === known} onChange={(e) => setLifting(e.currentTarget.checked ? known : "")} name="lifts_ban" />
+                </div>
+              ) : <div className="warning" style={{ fontSize: 13 }}>{t("inquiry.keepsBan")}</div>)}
               <Text fz="xs" fw={600}>{t("inquiry.items")}</Text>
               {items.map((item, at) => {
                 const change = (c: Partial<Item>) => setItems((all) => all.map((x, i) => (i === at ? { ...x, ...c } : x)));
@@ -143,7 +151,7 @@ export function NewInquiryPage() {
                   <Group key={at} gap="xs" wrap="nowrap">
                     <NativeSelect aria-label={t("inquiry.category")} w={170} value={item.item_category_id} onChange={(e) => change({ item_category_id: e.currentTarget.value })} data={[{ value: "", label: t("common.choose") }, ...names.categories.map((c) => ({ value: c.id, label: names.category(c.id) }))]} />
                     <TextInput aria-label={t("inquiry.description")} placeholder={t("inquiry.description")} style={{ flex: 1 }} value={item.description} onChange={(e) => change({ description: e.currentTarget.value })} />
-                    <TextInput aria-label={t("inquiry.quantity")} placeholder={t("inquiry.quantity")} w={70} inputMode="numeric" value={item.quantity} onChange={(e) => change({ quantity: e.currentTarget.value.replace(/\D/g, "") })} />
+                    <DigitsInput aria-label={t("inquiry.quantity")} placeholder={t("inquiry.quantity")} w={70} value={item.quantity} change={(quantity) => change({ quantity })} />
                     <ActionIcon variant="subtle" color="gray" aria-label={t("common.remove")} onClick={() => setItems((all) => all.filter((_, i) => i !== at))}><IconX size={15} /></ActionIcon>
                   </Group>
                 );
@@ -152,7 +160,7 @@ export function NewInquiryPage() {
               <Textarea label={t("inquiry.notes")} autosize minRows={2} value={notes} onChange={(e) => setNotes(e.currentTarget.value)} error={fieldError(error, "/notes")} />
             </Stack>
           </section>
-          <Group justify="flex-end"><Button type="submit" size="sm" loading={busy} disabled={mode === "existing" && !known}>{t("inquiry.create")}</Button></Group>
+          <Group justify="flex-end"><Button type="submit" size="sm" loading={busy} disabled={!ready}>{t("inquiry.create")}</Button></Group>
         </Stack>
       </form>
     </main>

@@ -5,8 +5,8 @@ import { useTranslation } from "react-i18next";
 import { fieldError, read, type Schemas } from "../api/client";
 
 type CustomField = Schemas["CustomField"];
-/** As typed: "" is no value. */
-export type CustomDraft = Record<string, string>;
+/** Its name among the other values of a form. They are as typed: "" is no value. */
+export const customName = (key: string) => `custom.${key}`;
 
 export function useCustomFields(entity: CustomField["entity"]) {
   const { i18n } = useTranslation();
@@ -15,15 +15,16 @@ export function useCustomFields(entity: CustomField["entity"]) {
 }
 type Labelled = ReturnType<typeof useCustomFields>[number];
 
-export function customDraft(custom: unknown): CustomDraft {
-  return Object.fromEntries(Object.entries((custom ?? {}) as Record<string, unknown>).map(([k, v]) => [k, v === null ? "" : String(v)]));
+export function customValues(custom: unknown): Record<string, string> {
+  return Object.fromEntries(Object.entries((custom ?? {}) as Record<string, unknown>).map(([k, v]) => [customName(k), v === null ? "" : String(v)]));
 }
+const textOf = (values: Record<string, unknown>, field: Labelled) => String(values[customName(field.key)] ?? "");
 /** Only what differs, each as its kind; null takes a value away. A number that is none goes as it was typed: the server says what is wrong. */
-export function customChange(fields: Labelled[], base: CustomDraft, draft: CustomDraft): Record<string, unknown> | undefined {
-  const changed = fields.filter((f) => (draft[f.key] ?? "") !== (base[f.key] ?? ""));
+export function customChange(fields: Labelled[], base: Record<string, unknown>, values: Record<string, unknown>): Record<string, unknown> | undefined {
+  const changed = fields.filter((f) => textOf(values, f) !== textOf(base, f));
   if (changed.length === 0) return undefined;
   const value = (f: Labelled) => {
-    const text = draft[f.key] ?? "";
+    const text = textOf(values, f);
     if (text === "") return null;
     if (f.kind === "BOOLEAN") return text === "true";
     return f.kind === "INTEGER" && /^-?\d{1,15}$/.test(text.normalize("NFKC").trim()) ? Number(text.normalize("NFKC")) : text;
@@ -36,16 +37,17 @@ export function useCustomText() {
   return (field: Labelled, value: string | undefined) => (!value ? "—" : field.kind === "BOOLEAN" ? t(value === "true" ? "common.yes" : "common.no") : value);
 }
 
-export function CustomInputs({ fields, draft, set, error }: { fields: Labelled[]; draft: CustomDraft; set: (key: string, value: string) => void; error: unknown }) {
+export function CustomInputs({ fields, values, set, error }: { fields: Labelled[]; values: Record<string, unknown>; set: (name: string, value: string) => void; error: unknown }) {
   const { t } = useTranslation();
   return (
     <>
       {fields.map((f) => {
-        const common = { label: f.label, name: `custom.${f.key}`, value: draft[f.key] ?? "", withAsterisk: f.required, error: fieldError(error, `/custom/${f.key}`) };
+        const name = customName(f.key);
+        const common = { label: f.label, name, value: textOf(values, f), withAsterisk: f.required, error: fieldError(error, `/custom/${f.key}`) };
         const none = { value: "", label: "—" };
-        if (f.kind === "CHOICE") return <NativeSelect key={f.key} {...common} onChange={(e) => set(f.key, e.currentTarget.value)} data={[none, ...f.choices]} />;
-        if (f.kind === "BOOLEAN") return <NativeSelect key={f.key} {...common} onChange={(e) => set(f.key, e.currentTarget.value)} data={[none, { value: "true", label: t("common.yes") }, { value: "false", label: t("common.no") }]} />;
-        return <TextInput key={f.key} {...common} type={f.kind === "DATE" ? "date" : "text"} inputMode={f.kind === "INTEGER" ? "numeric" : undefined} onChange={(e) => set(f.key, e.currentTarget.value)} />;
+        if (f.kind === "CHOICE") return <NativeSelect key={f.key} {...common} onChange={(e) => set(name, e.currentTarget.value)} data={[none, ...f.choices]} />;
+        if (f.kind === "BOOLEAN") return <NativeSelect key={f.key} {...common} onChange={(e) => set(name, e.currentTarget.value)} data={[none, { value: "true", label: t("common.yes") }, { value: "false", label: t("common.no") }]} />;
+        return <TextInput key={f.key} {...common} type={f.kind === "DATE" ? "date" : "text"} inputMode={f.kind === "INTEGER" ? "numeric" : undefined} onChange={(e) => set(name, e.currentTarget.value)} />;
       })}
     </>
   );

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
+import { digits } from "../parts/digits";
 import { useAreas, useTeams } from "../parts/people";
 import { Listing, RecordForm } from "./record";
 
@@ -15,14 +16,14 @@ export function AreasSection() {
   const [editing, setEditing] = useState<{ area?: Area }>();
   const [code, setCode] = useState("");
   const rows = areas.data ?? [];
-  const digits = code.replace(/\D/g, "");
+  const postal = digits(code);
   // The longest prefix wins, as when a visit is booked.
-  const hit = digits.length === 7 ? rows.filter((a) => a.active).flatMap((a) => a.postal_prefixes.filter((p) => digits.startsWith(p)).map((p) => ({ a, p }))).sort((x, y) => y.p.length - x.p.length)[0] : undefined;
+  const hit = postal.length === 7 ? rows.filter((a) => a.active).flatMap((a) => a.postal_prefixes.filter((p) => postal.startsWith(p)).map((p) => ({ a, p }))).sort((x, y) => y.p.length - x.p.length)[0] : undefined;
   return (
     <>
       <Group align="end" mb="sm" gap="sm">
         <TextInput label={t("areas.try")} value={code} inputMode="numeric" placeholder="114-0001" onChange={(e) => setCode(e.currentTarget.value)} name="try" w={180} />
-        {digits.length === 7 && <span role="status" style={{ fontSize: 13, paddingBottom: 6 }}>{hit ? t("areas.hit", { area: hit.a.name, prefix: hit.p }) : t("areas.noHit")}</span>}
+        {postal.length === 7 && <span role="status" style={{ fontSize: 13, paddingBottom: 6 }}>{hit ? t("areas.hit", { area: hit.a.name, prefix: hit.p }) : t("areas.noHit")}</span>}
       </Group>
       <Listing title={t("settings.areas")} about={t("areas.about")} add={() => setEditing({})} addLabel={t("areas.new")} error={areas.error} retry={() => void areas.refetch()} empty={areas.data?.length === 0 && t("areas.empty")}
         head={[t("common.name"), t("admin.team"), t("areas.prefixes"), ""]}>

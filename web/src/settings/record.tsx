@@ -7,8 +7,9 @@ import { Button, Checkbox, Group, Modal, MultiSelect, NativeSelect, NumberInput,
 import { notifications } from "@mantine/notifications";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, Problem } from "../api/client";
+import { fieldError } from "../api/client";
 import { holdEnterWhileComposing } from "../keyboard";
+import { Theirs, useMerge, type Values } from "../parts/merge";
 import { ProblemAlert } from "../parts/problem";
 import { fromInput, toInput } from "../time";
 
@@ -19,7 +20,6 @@ export type Field = Common & (
   | { kind: "number"; min?: number; max?: number }
   | { kind: "choice" | "many"; options: Option[] }
 );
-type Values = Record<string, unknown>;
 type Stored = { version?: number } & Record<string, unknown>;
 
 const shownAs = (field: Field, value: unknown): unknown => {
@@ -53,14 +53,12 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
   const { t } = useTranslation();
   const of = (values: Values) => (typeof fields === "function" ? fields(values) : fields);
   const read = (from: Values): Values => Object.fromEntries(of(from).map((f) => [f.name, shownAs(f, from[f.name])]));
-  const [base, setBase] = useState<{ values: Values; version: number | undefined }>(() => ({ values: read(record ?? initial ?? {}), version: record?.version }));
-  const [values, setValues] = useState<Values>(base.values);
-  const [theirs, setTheirs] = useState<Values>();
+  const merge = useMerge(() => read(record ?? initial ?? {}), record?.version);
+  const { values, set } = merge;
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
   const all = of(values);
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
-  const set = (name: string, value: unknown) => setValues((v) => ({ ...v, [name]: value }));
   const run = async (action: () => Promise<unknown>) => {
     setBusy(true);
     setError(undefined);
@@ -69,26 +67,20 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
       notifications.show({ message: t("common.saved"), color: "green" });
       close();
     } catch (e) {
-      setError(e);
-      if (e instanceof Problem && e.status === 412 && reload) {
+      setError(await merge.meet(e, reload && (async () => {
         const fresh = await reload();
-        if (fresh) {
-          const now = read(fresh);
-          setTheirs(now);
-          setBase({ values: now, version: fresh.version });
-        }
-      }
+        return fresh && { values: read(fresh), version: fresh.version };
+      })));
     } finally {
       setBusy(false);
     }
   };
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    const wanted = all.filter((f) => (record ? !f.fixed && !same(values[f.name], base.values[f.name]) : f.required || !same(values[f.name], shownAs(f, undefined))));
+    const wanted = all.filter((f) => (record ? !f.fixed && merge.changed(f.name) : f.required || !same(values[f.name], shownAs(f, undefined))));
     if (record && wanted.length === 0) return close();
-    void run(() => save(Object.fromEntries(wanted.map((f) => [f.name, sentAs(f, values[f.name])])), base.version));
+    void run(() => save(Object.fromEntries(wanted.map((f) => [f.name, sentAs(f, values[f.name])])), merge.version));
   };
-  const differing = theirs ? all.filter((f) => !same(values[f.name], theirs[f.name])) : [];
   const text = (f: Field, value: unknown) =>
     f.kind === "check" ? t(value ? "common.yes" : "common.no") : "options" in f ? [value].flat().map((v) => f.options.find((o) => o.value === v)?.label ?? String(v)).join("、") || "—" : String(value).replaceAll("\n", "、") || "—";
   return (
@@ -96,24 +88,8 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
       <form onSubmit={submit} onKeyDown={holdEnterWhileComposing} noValidate={false}>
         <Stack gap="sm">
           {about && <Text fz="sm" className="faint" component="div">{about}</Text>}
-          {theirs ? (
-            <div className="warning" role="alert">
-              {t("customer.theirs")}
-              <Text fz="xs" fw={400}>{t("customer.theirsHint")}</Text>
-              <Table mt={4} withRowBorders={false}>
-                <Table.Tbody>
-                  {differing.map((f) => (
-                    <Table.Tr key={f.name}>
-                      <Table.Td>{f.label}</Table.Td><Table.Td data-theirs={f.name}>{text(f, theirs[f.name])}</Table.Td>
-                      <Table.Td><Button size="compact-xs" variant="default" onClick={() => set(f.name, theirs[f.name])}>{t("customer.takeTheirs")}</Button></Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </div>
-          ) : (
-            <ProblemAlert error={error} shown={all.map((f) => `/${f.name}`)} />
-          )}
+          <Theirs merge={merge} fields={all.map((f) => ({ name: f.name, label: f.label, text: (value) => text(f, value) }))} />
+          <ProblemAlert error={error} shown={all.map((f) => `/${f.name}`)} />
           {all.map((f, i) => {
             const common = { label: f.label, description: f.hint, error: fieldError(error, `/${f.name}`), disabled: Boolean(record && f.fixed), name: f.name, required: f.required, "data-autofocus": i === 0 || undefined };
             const value = values[f.name];
@@ -135,7 +111,7 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
           })}
           {children}
           <Group justify="space-between" mt={4}>
-            {record && remove ? <Button variant="subtle" color="red" disabled={busy} onClick={() => void run(() => remove(base.version as number))}>{t("common.remove")}</Button> : <span />}
+            {record && remove ? <Button variant="subtle" color="red" disabled={busy} onClick={() => void run(() => remove(merge.version as number))}>{t("common.remove")}</Button> : <span />}
             <Group gap="xs"><Button variant="default" onClick={close}>{t("common.cancel")}</Button><Button type="submit" loading={busy}>{submitLabel ?? t("common.save")}</Button></Group>
           </Group>
         </Stack>

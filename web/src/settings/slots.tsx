@@ -4,11 +4,11 @@ import { IconX } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
+import { fieldError, Problem, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { holdEnterWhileComposing } from "../keyboard";
 import { useAreas } from "../parts/people";
-import { ProblemAlert } from "../parts/problem";
+import { ProblemAlert, problemText } from "../parts/problem";
 import { clock, day, today } from "../time";
 import { useWeekdays } from "./appraisers";
 import { Listing } from "./record";
@@ -90,7 +90,11 @@ function Capacity({ slot }: { slot: Slot }) {
       setError(undefined);
       await refresh();
     } catch (e) {
-      setError(e);
+      if (e instanceof Problem && e.status === 412) {
+        // The row comes again with what the other one wrote, and loses this message with it.
+        notifications.show({ message: problemText(e), color: "red" });
+        await refresh();
+      } else setError(e);
     }
   };
   return (
