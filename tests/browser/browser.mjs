@@ -21,6 +21,12 @@ export class Browser {
     await this.chromium.close();
     this.check();
   }
+  /** After each test: its pages are closed before they can complain in the next one. `kept` are pages that stay open over tests. */
+  async settle(...kept) {
+    const stay = new Set(kept.map((page) => page?.context()));
+    await Promise.all(this.chromium.contexts().filter((context) => !stay.has(context)).map((context) => context.close()));
+    this.check();
+  }
   /** `expected`: texts of console errors that a test provokes, such as a 412. */
   check(expected = []) {
     const rest = this.complaints.splice(0).filter((c) => !expected.some((e) => c.includes(e)));

@@ -51,7 +51,7 @@ after(async () => {
   await browser?.chromium.close();
   await server?.stop();
 });
-afterEach(() => browser.check());
+afterEach(() => browser.settle(bossPage));
 
 test("a team is made and gets a member; a name that is taken says so and keeps what was typed", async () => {
   const member = await user("operator");

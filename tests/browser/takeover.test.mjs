@@ -42,7 +42,7 @@ after(async () => {
   await browser?.chromium.close();
   await server?.stop();
 });
-afterEach(() => browser.check());
+afterEach(() => browser.settle());
 
 test("states, lag, progress, what stopped it and how long writes were held are on one page", async () => {
   const page = await browser.page(await user("supervisor"), "/takeover");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, afterEach, before, test } from "node:test";
-import { Client, Enishi } from "../enishi.mjs";
+import { Client, Enishi, eventually } from "../enishi.mjs";
 import { Browser } from "./browser.mjs";
 
 let server, admin, browser, operator, supervisor, media, kimono, area, appraiser;
@@ -50,7 +50,7 @@ after(async () => {
   await browser?.chromium.close();
   await server?.stop();
 });
-afterEach(() => browser.check());
+afterEach(() => browser.settle());
 
 /** Claims that very task by the API, and shows the desk. */
 async function deskWith(name) {
@@ -165,7 +165,16 @@ test("two tabs lose nothing: other fields merge, the same field shows both value
   assert.equal(both.answers.family, "長男と同居");
   assert.equal(both.answers.parking, "前に一台");
 
-  await Promise.all([one.locator("textarea[name=sheet-goods]").fill("着物十枚"), two.locator("textarea[name=sheet-goods]").fill("帯二本")]);
+  // Neither is stored before both are typed, however long that takes.
+  let release;
+  const typed = new Promise((resolve) => { release = resolve; });
+  for (const tab of [one, two])
+    await tab.route("**/hearing-sheet", async (route) => {
+      if (route.request().method() === "PATCH") await typed;
+      await route.continue();
+    });
+  for (const [tab, words] of [[one, "着物十枚"], [two, "帯二本"]]) await tab.locator("textarea[name=sheet-goods]").fill(words);
+  release();
   const asked = await Promise.race([one, two].map((tab) => tab.locator("[data-theirs=goods]").waitFor().then(() => tab)));
   const theirs = await asked.locator("[data-theirs=goods]").innerText();
   const mine = await asked.locator("[data-mine=goods]").innerText();
@@ -327,7 +336,7 @@ test("one request, and one import, are put back from where they are shown", asyn
 
   const loaded = await ok(admin.send("POST", `/v1/imports?media_source_id=${media.id}&file_name=wrong.csv`, "氏名,電話番号,商材\n誤輸入 一郎,090-3333-4444,着物\n", { "content-type": "text/csv" }));
   await ok(admin.post(`/v1/imports/${loaded.id}/start`, { mapping: loaded.suggested_mapping }));
-  for (const end = Date.now() + 60_000; (await ok(admin.get(`/v1/imports/${loaded.id}`))).state !== "DONE";) assert.ok(Date.now() < end, "the import ends");
+  await eventually("the import ends", async () => (await ok(admin.get(`/v1/imports/${loaded.id}`))).state === "DONE", 60_000);
   await page.goto(`${server.origin}/imports`);
   await page.getByRole("row", { name: /wrong\.csv/ }).getByRole("link", { name: "元に戻す" }).click();
   await page.getByRole("button", { name: "確認する" }).click();
@@ -339,9 +348,11 @@ test("one request, and one import, are put back from where they are shown", asyn
 
 test("what another person does appears without a reload", async () => {
   const made = await lead("速報 見子");
+  const streams = async () => Number((await (await fetch(`${server.origin}/metrics`)).text()).match(/^enishi_event_streams (\d+)/m)?.[1] ?? 0);
+  await eventually("the streams of earlier pages are closed", async () => (await streams()) === 0, 60_000);
   const page = await browser.page(supervisor, `/customers/${made.inquiry.customer_id}`);
   await page.getByText("備考").first().waitFor();
-  await page.waitForTimeout(1000);  // the stream opens after the page
+  await eventually("the page listens", async () => (await streams()) > 0, 60_000);
   const now = await ok(admin.get(`/v1/customers/${made.inquiry.customer_id}`));
   await ok(admin.patch(`/v1/customers/${made.inquiry.customer_id}`, { notes: "今、変わった" }, now.version));
   await page.getByText("今、変わった").waitFor();
