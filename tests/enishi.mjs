@@ -7,7 +7,7 @@
 //
 // Every answer is checked against the contract (contract.mjs) unless a test sends what the contract forbids.
 import { spawn, spawnSync, execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,11 +29,20 @@ export function scratch(name = "enishi") {
   return folder;
 }
 
+/** A data folder for a first start, whose PostgreSQL does not wait for the disk: tests kill processes, and the kernel keeps what those wrote. */
+export function newData(name) {
+  const data = join(scratch(name), "data");
+  mkdirSync(data);
+  writeFileSync(join(data, "enishi.cluster"), "Enishi data folder, format 1\n");
+  writeFileSync(join(data, "postgresql.local.conf"), "fsync = off\n", { mode: 0o644 });
+  return data;
+}
+
 export class Enishi {
   /** @param {{data?: string, args?: string[], env?: object}} options */
   static async start(options = {}) {
     const self = new Enishi();
-    self.data = options.data ?? join(scratch(), "data");
+    self.data = options.data ?? newData();
     self.args = options.args ?? [];
     self.env = options.env ?? {};
     await self.#launch();

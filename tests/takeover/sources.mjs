@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { binary, root, scratch } from "../enishi.mjs";
+import { binary, newData, root, scratch } from "../enishi.mjs";
 
 const running = new Set();
 process.on("exit", () => { for (const child of running) { try { process.kill(child.pid, "SIGKILL"); } catch {} } });
@@ -18,7 +18,7 @@ export const until = 1_795_000_000; // the sample company's last day: the same r
 export class Company {
   static async start({ customers = 200, data, args = [] } = {}) {
     const self = new Company();
-    self.data = data ?? join(scratch("legacy"), "co");
+    self.data = data ?? newData("legacy");
     self.customers = customers;
     self.args = args;
     await self.#launch();
