@@ -49,6 +49,7 @@ function Header() {
         return;
       }
     }
+    (await import("./desk/draft")).forgetDrafts();
     remember(null);
     cache.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" });
     await navigate({ to: "/login", search: {} });

@@ -25,7 +25,7 @@ export function HearingSheet({ inquiryId, onFlush }: { inquiryId: string; onFlus
           {!(sheet.conflicts > 0 && sheet.state === "saved") && <Badge color={colors[sheet.state]} data-sheet-state={sheet.state} aria-live="polite">{t(`sheet.${sheet.state}`)}</Badge>}
         </Group>
       </div>
-      <ProblemAlert error={sheet.error} />
+      <ProblemAlert error={sheet.error ?? sheet.refused} retry={sheet.refused ? () => void sheet.flush() : undefined} />
       {sheet.loading ? (
         <Loader size="xs" m="sm" />
       ) : (

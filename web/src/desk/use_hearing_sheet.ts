@@ -2,7 +2,7 @@
 // back those that somebody else changed meanwhile. Nothing is sent while an IME composes; nothing is forgotten before the server has it.
 import { useQuery } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
-import { read, write } from "../api/client";
+import { Problem, read, write } from "../api/client";
 import { cache } from "../cache";
 import { keepDraft, myDraft, orphans } from "./draft";
 
@@ -14,6 +14,8 @@ export type SheetState = "saved" | "typing" | "saving" | "local";
 const textOf = (value: unknown) => (value === null || value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value));
 const pause = 700;
 const again = 5000;
+/** What asking again may mend; anything else is said, and what was typed stays in this browser. */
+const passing = (e: unknown) => !(e instanceof Problem) || e.status === 0 || e.status === 401 || e.status === 429 || e.status >= 500 || e.code === "IDEMPOTENCY_KEY_IN_USE";
 
 export function useHearingSheet(inquiryId: string) {
   const thing = `sheet.${inquiryId}`;
@@ -22,6 +24,7 @@ export function useHearingSheet(inquiryId: string) {
   const draft = useRef<Draft>(myDraft<Draft>(thing) ?? { typed: {}, conflicts: {} });
   const [, redraw] = useState(0);
   const [state, setState] = useState<SheetState>(Object.keys(draft.current.typed).length > 0 ? "local" : "saved");
+  const [refused, setRefused] = useState<unknown>();
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const composing = useRef(false);
   const sending = useRef<Promise<void>>(undefined);
@@ -61,9 +64,11 @@ export function useHearingSheet(inquiryId: string) {
       try {
         while (waiting().length > 0 && !composing.current) await send();
         setState(waiting().length > 0 ? "typing" : "saved");
-      } catch {
+        setRefused(undefined);
+      } catch (e) {
         setState("local");
-        timer.current = setTimeout(() => void flush(), again);
+        if (passing(e)) timer.current = setTimeout(() => void flush(), again);
+        else setRefused(e);
       }
     };
     sending.current = run();
@@ -97,6 +102,7 @@ export function useHearingSheet(inquiryId: string) {
     state,
     loading: server.isPending,
     error: server.error,
+    refused,
     fields: Object.keys(answers),
     value: (field: string) => draft.current.typed[field]?.value ?? textOf(answers[field]),
     conflict: (field: string): Conflict | undefined => draft.current.conflicts[field],

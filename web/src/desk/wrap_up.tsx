@@ -7,8 +7,8 @@ import { holdEnterWhileComposing, useKeys } from "../keyboard";
 import type { Customer } from "../parts/customer";
 import { ProblemAlert } from "../parts/problem";
 import { at, fromInput, toInput, today } from "../time";
-import { type Booking, BookingForm } from "./booking";
-import { keepDraft, myDraft } from "./draft";
+import { type BookingDraft, BookingForm, bookingOf, newBooking } from "./booking";
+import { keepDraft, myDraft, orphans } from "./draft";
 
 export const outcomes = ["APPOINTED", "CALLBACK", "NO_ANSWER", "BUSY", "VOICEMAIL", "THIRD_PARTY", "WRONG_NUMBER", "OUT_OF_SERVICE", "REFUSED"] as const;
 type Outcome = (typeof outcomes)[number];
@@ -22,17 +22,19 @@ function inTwoHours(): string {
 }
 const inADay = () => at(today(1), "10:00");
 
-interface Draft { outcome?: Outcome; memo: string; next: Next; dueAt: string; note: string; reason: string; invalid: string }
-const suggested: Record<Outcome, () => Partial<Draft>> = {
+interface Draft { outcome?: Outcome; memo: string; next: Next; dueAt: string; note: string; reason: string; lost: string; invalid: string; booking?: BookingDraft }
+/** Why it was lost, unless somebody typed why. */
+const lostBy = (outcome: Outcome, d: Draft) => ({ next: "LOST" as const, lost: [...outcomes.map((o) => label("outcome", o)), ""].includes(d.lost) ? label("outcome", outcome) : d.lost });
+const suggested: Record<Outcome, (d: Draft) => Partial<Draft>> = {
   APPOINTED: () => ({}),
   CALLBACK: () => ({ next: "CALLBACK", dueAt: inADay() }),
   NO_ANSWER: () => ({ next: "CALL", dueAt: inTwoHours() }),
   BUSY: () => ({ next: "CALL", dueAt: inTwoHours() }),
   VOICEMAIL: () => ({ next: "CALL", dueAt: inADay() }),
   THIRD_PARTY: () => ({ next: "CALL", dueAt: at(today(1), "18:00") }),
-  WRONG_NUMBER: () => ({ next: "LOST", reason: label("outcome", "WRONG_NUMBER") }),
-  OUT_OF_SERVICE: () => ({ next: "LOST", reason: label("outcome", "OUT_OF_SERVICE") }),
-  REFUSED: () => ({ reason: "" }),
+  WRONG_NUMBER: (d) => lostBy("WRONG_NUMBER", d),
+  OUT_OF_SERVICE: (d) => lostBy("OUT_OF_SERVICE", d),
+  REFUSED: () => ({}),
 };
 
 export function WrapUp({ call, customer, task, top, before, done }: {
@@ -46,9 +48,9 @@ export function WrapUp({ call, customer, task, top, before, done }: {
   const { t } = useTranslation();
   // By its task: who loses the lease and claims the task again finds here what was typed.
   const thing = `wrapup.${call.task_id ?? call.id}`;
-  const [draft, setDraft] = useState<Draft>(() => myDraft<Draft>(thing) ?? { memo: call.memo, next: "CALLBACK", dueAt: inADay(), note: "", reason: "", invalid: "out_of_area" });
+  const [blank] = useState<Draft>(() => ({ memo: call.memo, next: "CALLBACK", dueAt: inADay(), note: "", reason: "", lost: "", invalid: "out_of_area" }));
+  const [draft, setDraft] = useState<Draft>(() => ({ ...blank, ...myDraft<Draft>(thing) }));
   const [sure, setSure] = useState(false);
-  const [booking, setBooking] = useState<Booking>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
   const save = useRef<HTMLButtonElement>(null);
@@ -57,9 +59,19 @@ export function WrapUp({ call, customer, task, top, before, done }: {
   const inquiry = customer?.inquiries.find((i) => i.id === call.inquiry_id);
   const set = useCallback((change: Partial<Draft>) => setDraft((d) => ({ ...d, ...change })), []);
   useEffect(() => keepDraft(thing, draft), [thing, draft]);
+  // What a tab left behind that is gone, where this one has nothing typed itself.
+  useEffect(() => {
+    void orphans<Draft>(thing).then((found) =>
+      setDraft((d) => found.reduce((now, one) => ({ ...now, ...Object.fromEntries(Object.entries(one).filter(([k]) => now[k as keyof Draft] === blank[k as keyof Draft])) }), d)));
+  }, [thing, blank]);
+  const preVisit = task?.kind === "PRE_VISIT";
+  const bookingDraft = customer && inquiry && (draft.booking ?? newBooking(customer, inquiry, preVisit));
+  const booking = bookingDraft && bookingOf(bookingDraft, customer, inquiry);
+  const setBooking = (change: Partial<BookingDraft>) =>
+    customer && inquiry && setDraft((d) => ({ ...d, booking: { ...(d.booking ?? newBooking(customer, inquiry, preVisit)), ...change } }));
 
   const choose = (outcome: Outcome) => {
-    set({ outcome, ...suggested[outcome]() });
+    setDraft((d) => ({ ...d, outcome, ...suggested[outcome](d) }));
     setError(undefined);
     setSure(false);
     setTimeout(() => {
@@ -83,7 +95,7 @@ export function WrapUp({ call, customer, task, top, before, done }: {
       body.appointment_id = booking?.appointment_id ?? null;
       if (booking?.request) body.solicitation_request = booking.request;
     } else if (needsNext) {
-      if (draft.next === "LOST") body.lost_reason = draft.reason;
+      if (draft.next === "LOST") body.lost_reason = draft.lost;
       else if (draft.next === "INVALID") body.invalid_reason = draft.invalid as "duplicate";
       else body.next_action = { kind: draft.next, due_at: fromInput(draft.dueAt) as string, ...(draft.note ? { note: draft.note } : {}) };
     }
@@ -112,8 +124,8 @@ export function WrapUp({ call, customer, task, top, before, done }: {
             <button key={o} type="button" className="outcome" aria-pressed={draft.outcome === o} data-danger={o === "REFUSED" || undefined} data-outcome={o} onClick={() => choose(o)}><b aria-hidden>{i + 1}</b>{label("outcome", o)}</button>
           ))}
         </div>
-        {draft.outcome === "APPOINTED" && customer && inquiry && (
-          <div data-booking><BookingForm customer={customer} inquiry={inquiry} preVisit={task?.kind === "PRE_VISIT"} change={setBooking} error={error} /></div>
+        {draft.outcome === "APPOINTED" && bookingDraft && (
+          <div data-booking><BookingForm customer={customer} inquiry={inquiry} draft={bookingDraft} set={setBooking} error={error} /></div>
         )}
         {draft.outcome === "REFUSED" && (
           <Stack gap={6}>
@@ -127,7 +139,7 @@ export function WrapUp({ call, customer, task, top, before, done }: {
             <NativeSelect label={t("wrap.next")} value={draft.next} onChange={(e) => set({ next: e.currentTarget.value as Next })} error={fieldError(error, "/next_action/kind")} w={150}
               data={(["CALLBACK", "CALL", "NURTURE_CALL", "PRE_VISIT_CALL", "WAIT", "LOST", "INVALID"] as const).map((n) => ({ value: n, label: label("nextAction", n) }))} />
             {draft.next === "LOST" ? (
-              <TextInput label={t("wrap.lostReason")} required value={draft.reason} onChange={(e) => set({ reason: e.currentTarget.value })} error={fieldError(error, "/lost_reason")} style={{ flex: 1 }} />
+              <TextInput label={t("wrap.lostReason")} required value={draft.lost} onChange={(e) => set({ lost: e.currentTarget.value })} error={fieldError(error, "/lost_reason")} style={{ flex: 1 }} />
             ) : draft.next === "INVALID" ? (
               <NativeSelect label={t("wrap.invalidReason")} value={draft.invalid} onChange={(e) => set({ invalid: e.currentTarget.value })} data={["out_of_area", "excluded_goods", "duplicate", "prank"].map((r) => ({ value: r, label: label("invalid", r) }))} error={fieldError(error, "/invalid_reason")} />
             ) : (

@@ -5,7 +5,7 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
-import { SlotPicker } from "../desk/booking";
+import { type Chosen, endOf, SlotPicker } from "../desk/booking";
 import { label } from "../i18n";
 import { holdEnterWhileComposing } from "../keyboard";
 import { addressText, Flags, useNames } from "../parts/customer";
@@ -39,7 +39,7 @@ function VisitCard({ id, go }: { id: string; go: (id: string, day: string) => vo
   const [reason, setReason] = useState("");
   const [door, setDoor] = useState(false);
   const [next, setNext] = useState<{ kind: "NURTURE" | "FOLLOW_UP"; when: string }>({ kind: "FOLLOW_UP", when: at(today(1), "10:00") });
-  const [slot, setSlot] = useState<{ slot: Schemas["FreeSlot"]; appraiserId: string; startsAt: string }>();
+  const [slot, setSlot] = useState<Chosen>();
   if (error) return <ProblemAlert error={error} />;
   if (!v) return null;
   const path = { appointment_id: id };
@@ -116,10 +116,11 @@ function VisitCard({ id, go }: { id: string; go: (id: string, day: string) => vo
       {doing === "move" && (
         <Stack gap="xs">
           <b style={{ fontSize: 13 }}>{t("visits.moveTo")}</b>
-          {v.address_id && <SlotPicker where={{ address_id: v.address_id }} categoryIds={v.category_ids} chosen={slot} choose={(s, appraiserId, startsAt) => setSlot({ slot: s, appraiserId, startsAt })} />}
+          {v.address_id ? <SlotPicker where={{ address_id: v.address_id }} categoryIds={v.category_ids} visitMinutes={(Date.parse(v.ends_at) - Date.parse(v.starts_at)) / 60_000} chosen={slot} choose={setSlot} />
+            : <div className="warning">{t("visits.noAddress")} <Link to="/customers/$customerId" params={{ customerId: v.customer_id }}>{t("desk.openCustomer")}</Link></div>}
           <Group gap="xs">
             <Button loading={busy} disabled={!slot}
-              onClick={() => slot && void run(() => write("post", "/v1/appointments/{appointment_id}/reschedule", { path, body: { slot_id: slot.slot.slot_id, appraiser_id: slot.appraiserId, starts_at: slot.startsAt, ends_at: new Date(Date.parse(slot.startsAt) + 3_600_000).toISOString() } }))}>
+              onClick={() => slot && void run(() => write("post", "/v1/appointments/{appointment_id}/reschedule", { path, body: { slot_id: slot.slot.slot_id, appraiser_id: slot.appraiserId, starts_at: slot.startsAt, ends_at: endOf(slot) } }))}>
               {t("visits.move")}
             </Button>
             <Button variant="default" onClick={() => setDoing("")}>{t("common.cancel")}</Button>
