@@ -44,4 +44,14 @@ export function sentence(code: string, detail: string, values: Record<string, un
   return i18n.t(`problem.${code}` as never, { defaultValue: detail || code, ...values }) as unknown as string;
 }
 
+/** What is wrong with one field. The server's own words are English, and the more exact ones; its limits are kept in the others. */
+export function fieldSentence(code: string, detail: string): string {
+  if (i18n.language === "en") return detail || code;
+  const [, from, to] = /from (\S+) to (\S+)/.exec(detail) ?? [];
+  const most = /at most ([\d,]+)/.exec(detail)?.[1];
+  const limits = from ? "_BETWEEN" : most ? "_MOST" : "";
+  const names = [`fieldProblem.${code}${limits}`, `fieldProblem.${code}`, `problem.${code}`];
+  return i18n.t(names as never, { defaultValue: detail || code, from, to, most }) as unknown as string;
+}
+
 export default i18n;

@@ -4,6 +4,7 @@
 //   const customer = await read("/v1/customers/{customer_id}", { path: { customer_id } });
 //   await write("patch", "/v1/customers/{customer_id}", { path: { customer_id }, body, version });
 import createClient from "openapi-fetch";
+import { fieldSentence } from "../i18n";
 import { uuid } from "../uuid";
 import type { components, paths } from "./schema";
 
@@ -136,5 +137,6 @@ export async function write<M extends Exclude<Method, "get">, P extends Path>(
 /** The field's own message, by JSON pointer: "/phones/0/raw". */
 export function fieldError(error: unknown, pointer: string): string | undefined {
   if (!(error instanceof Problem)) return undefined;
-  return error.errors.find((e) => e.pointer === pointer || e.pointer.startsWith(`${pointer}/`))?.detail;
+  const found = error.errors.find((e) => e.pointer === pointer || e.pointer.startsWith(`${pointer}/`));
+  return found && fieldSentence(found.code, found.detail);
 }

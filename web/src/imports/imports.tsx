@@ -5,7 +5,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { fieldError, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
-import { label } from "../i18n";
+import { fieldSentence, label } from "../i18n";
 import { useNames } from "../parts/customer";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
@@ -46,7 +46,7 @@ function Rejects({ id }: { id: string }) {
       <ProblemAlert error={pages.error} />
       <Table>
         <Table.Thead><Table.Tr><Table.Th w={60}>{t("imports.line")}</Table.Th><Table.Th>{t("common.reason")}</Table.Th><Table.Th w="45%">CSV</Table.Th></Table.Tr></Table.Thead>
-        <Table.Tbody>{rows.map((r) => <Table.Tr key={r.row_number}><Table.Td>{r.line}</Table.Td><Table.Td>{r.detail} <span className="faint">{r.code}</span></Table.Td><Table.Td className="faint">{r.fields?.join(", ")}</Table.Td></Table.Tr>)}</Table.Tbody>
+        <Table.Tbody>{rows.map((r) => <Table.Tr key={r.row_number}><Table.Td>{r.line}</Table.Td><Table.Td title={r.detail}>{fieldSentence(r.code, r.detail)} <span className="faint">{r.code}</span></Table.Td><Table.Td className="faint">{r.fields?.join(", ")}</Table.Td></Table.Tr>)}</Table.Tbody>
       </Table>
       {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
     </section>
