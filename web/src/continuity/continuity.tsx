@@ -5,9 +5,10 @@ import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
+import { label } from "../i18n";
 import { ProblemAlert, problemText } from "../parts/problem";
 import { useMay } from "../session";
-import { fullMoment } from "../time";
+import { fullMoment, toInput } from "../time";
 
 const colors = { green: "green", yellow: "yellow", red: "red", external: "gray" } as const;
 const size = (bytes: number | undefined) => {
@@ -23,12 +24,15 @@ const size = (bytes: number | undefined) => {
 };
 
 /** For each emergency the exact command: a restore is never a button. */
-function Emergencies({ data }: { data: string }) {
+function Emergencies({ data, window }: { data: string; window?: Schemas["Continuity"]["window"] }) {
   const { t } = useTranslation();
   const restored = `${data}/restored`;
+  // The example lies in the window that can be restored: in an emergency a command is copied as it stands.
+  const end = Date.parse(window?.to ?? "") || Date.now();
+  const before = new Date(Math.max(end - 3_600_000, Date.parse(window?.from ?? "") || 0));
   const all: [string, string[]][] = [
     [t("continuity.lostDisk"), [`enishi restore --data ${data} --into ${restored}`, `enishi restore --data ${data} --into ${restored} --promote`]],
-    [t("continuity.wrongDelete"), [`enishi restore --data ${data} --to '2026-11-22 14:02:59+09' --into ${restored}`, `enishi serve --data ${restored} --listen 127.0.0.1:8090`]],
+    [t("continuity.wrongDelete"), [`enishi restore --data ${data} --to '${toInput(before).replace("T", " ")}:00+09' --into ${restored}`, `enishi serve --data ${restored} --listen 127.0.0.1:8090`]],
     [t("continuity.badPage"), [`enishi restore --data ${data} --into ${restored}`, `enishi restore --data ${data} --into ${restored} --promote`]],
     [t("continuity.otherMachine"), ["enishi restore --backup BACKUPS --backup-key KEY --into DIR", "enishi restore --promote --into DIR"]],
   ];
@@ -75,7 +79,7 @@ export function ContinuityPage() {
     [t("continuity.lastBackup"), s.repository.last_backup_at ? `${fullMoment(s.repository.last_backup_at)}, ${s.repository.folder}, ${size(s.repository.bytes)}` : t("continuity.none")],
     [t("continuity.drill"), s.drill.last ? `${s.drill.last.good ? t("continuity.good") : t("continuity.bad")} ${fullMoment(s.drill.last.at)}, ${s.drill.last.seconds.toFixed(1)} s: ${s.drill.last.detail}` : t("continuity.none")],
     [t("continuity.wal"), `${size(s.wal.bytes)}, ${t("continuity.waiting", { count: s.wal.files_waiting })}, ${fullMoment(s.wal.last_archived_at)}`],
-    [t("continuity.receiver"), `${s.receiver.state}, ${s.mode === "synchronous" ? t("continuity.synchronous") : t("continuity.asynchronous")}, ${size(s.receiver.lag_bytes)}`],
+    [t("continuity.receiver"), `${label("receiverState", s.receiver.state)}, ${s.mode === "synchronous" ? t("continuity.synchronous") : t("continuity.asynchronous")}, ${size(s.receiver.lag_bytes)}`],
     [t("continuity.key"), s.repository.key_file],
     ...(s.disks ?? []).map((d): [string, string] => [`${t("continuity.disk")} ${d.path}`, t("continuity.free", { free: size(d.free_bytes), all: size(d.bytes) })]),
     ...(s.running ? [[t("continuity.running"), s.running] as [string, string]] : []),
@@ -130,8 +134,8 @@ export function ContinuityPage() {
               {requests.data?.items.map((r) => (
                 <Table.Tr key={r.id}>
                   <Table.Td>{fullMoment(r.requested_at)}</Table.Td>
-                  <Table.Td>{r.kind}{r.name ? ` ${r.name}` : ""}</Table.Td>
-                  <Table.Td><Badge color={r.state === "FAILED" ? "red" : r.state === "DONE" ? "green" : "gray"}>{r.state}</Badge></Table.Td>
+                  <Table.Td>{label("continuityKind", r.kind)}{r.name ? ` ${r.name}` : ""}</Table.Td>
+                  <Table.Td><Badge color={r.state === "FAILED" ? "red" : r.state === "DONE" ? "green" : "gray"}>{label("continuityRequest", r.state)}</Badge></Table.Td>
                   <Table.Td>{r.detail}</Table.Td>
                   <Table.Td>{r.requested_by}</Table.Td>
                 </Table.Tr>
@@ -140,7 +144,7 @@ export function ContinuityPage() {
           </Table>
         </section>
       )}
-      {s?.data && <Emergencies data={s.data} />}
+      {s?.data && <Emergencies data={s.data} window={s.window} />}
     </main>
   );
 }

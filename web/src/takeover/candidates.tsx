@@ -1,5 +1,6 @@
-import { Button, Group, Table } from "@mantine/core";
+import { Button, Group, Modal, Stack, Table } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
@@ -16,7 +17,7 @@ function Person({ side, keep, busy }: { side: Side; keep?: () => void; busy: boo
   const { t } = useTranslation();
   return (
     <Table.Td style={{ overflowWrap: "anywhere", verticalAlign: "top" }} data-side={side.id}>
-      <div><a href={`/customers/${side.id}`}>{side.display_name}</a> <span className="faint">{side.kana}</span> {side.hidden && <span className="faint">({t("candidates.hidden")})</span>}</div>
+      <div><Link to="/customers/$customerId" params={{ customerId: side.id }}>{side.display_name}</Link> <span className="faint">{side.kana}</span> {side.hidden && <span className="faint">({t("candidates.hidden")})</span>}</div>
       {[side.birth_date, ...side.phones, ...side.addresses, ...side.emails, side.notes].filter(Boolean).map((line, i) => <div key={i}>{line}</div>)}
       <div className="faint">{side.legacy_keys.map((k) => `${k.system} ${k.legacy_key}`).join(" · ") || t("candidates.madeHere")} · {t("candidates.inquiries", { count: side.inquiries })}</div>
       {keep && <Button mt={4} size="compact-xs" loading={busy} onClick={keep}>{t("candidates.keep")}</Button>}
@@ -28,13 +29,15 @@ function Pair({ pair }: { pair: Candidate }) {
   const { t } = useTranslation();
   const may = useMay();
   const [busy, setBusy] = useState(false);
+  const [keeping, setKeeping] = useState<Side>();
   const [error, setError] = useState<unknown>();
   const act = async (work: () => Promise<unknown>) => {
     setBusy(true);
     setError(undefined);
     try {
       await work();
-      await cache.invalidateQueries({ queryKey: ["merge-candidates"] });
+      setKeeping(undefined);
+      await Promise.all([cache.invalidateQueries({ queryKey: ["merge-candidates"] }), cache.invalidateQueries({ queryKey: ["customer"] })]);
     } catch (failed) {
       setError(failed);
     } finally {
@@ -47,7 +50,7 @@ function Pair({ pair }: { pair: Candidate }) {
     <>
       <Table.Tr data-candidate={pair.id}>
         {pair.customers.map((side) => (
-          <Person key={side.id} side={side} busy={busy} keep={open && may("merge_customers") ? () => void act(() => write("post", "/v1/merge-candidates/{candidate_id}/merger", { path, body: { keep: side.id } })) : undefined} />
+          <Person key={side.id} side={side} busy={busy} keep={open && may("merge_customers") ? () => { setError(undefined); setKeeping(side); } : undefined} />
         ))}
         <Table.Td style={{ verticalAlign: "top" }}>
           <div className="faint">{pair.reasons.map((r) => label("mergeReason", r)).join(" · ")}</div>
@@ -55,7 +58,19 @@ function Pair({ pair }: { pair: Candidate }) {
           {!open && pair.decided_at && <div className="faint">{pair.decided_by} · {moment(pair.decided_at)}</div>}
         </Table.Td>
       </Table.Tr>
-      {error !== undefined && <Table.Tr><Table.Td colSpan={3}><ProblemAlert error={error} /></Table.Td></Table.Tr>}
+      {keeping && (
+        <Modal opened onClose={() => setKeeping(undefined)} title={t("candidates.keep")} transitionProps={{ duration: 0 }}>
+          <Stack gap="sm">
+            <div>{t("candidates.keepHint", { kept: keeping.display_name, other: pair.customers.find((side) => side.id !== keeping.id)?.display_name ?? "" })}</div>
+            <ProblemAlert error={error} />
+            <Group justify="flex-end">
+              <Button variant="default" onClick={() => setKeeping(undefined)}>{t("common.cancel")}</Button>
+              <Button color="orange" loading={busy} data-merge onClick={() => void act(() => write("post", "/v1/merge-candidates/{candidate_id}/merger", { path, body: { keep: keeping.id } }))}>{t("candidates.keep")}</Button>
+            </Group>
+          </Stack>
+        </Modal>
+      )}
+      {error !== undefined && !keeping && <Table.Tr><Table.Td colSpan={3}><ProblemAlert error={error} /></Table.Td></Table.Tr>}
     </>
   );
 }

@@ -155,6 +155,24 @@ function Switch({ domain, opened, close }: { domain: Domain; opened: boolean; cl
   );
 }
 
+/** A move that is under way, whoever began it: where it stands, and the button that stops it while it can be stopped. */
+function Running({ move }: { move: Move }) {
+  const { t } = useTranslation();
+  const may = useMay();
+  const stop = useAct();
+  const stoppable = (move.kind === "SWITCH" || move.kind === "REVERT") && may("abort_takeover_move");
+  return (
+    <section className="sheet" aria-label={t("takeover.running")}>
+      <div className="heading">{t("takeover.running")}: {label("takeoverMove", move.kind)}</div>
+      <Stack gap="sm" className="pad">
+        <Steps move={move} />
+        <ProblemAlert error={stop.error} />
+        {stoppable && <Group><Button size="compact-sm" color="red" variant="outline" loading={stop.busy} onClick={() => void stop.act(() => write("post", "/v1/takeover/moves/{move_id}/abortion", { path: { move_id: move.id } }))}>{t("takeover.abort")}</Button></Group>}
+      </Stack>
+    </section>
+  );
+}
+
 function Confirmed({ opened, close, text, button, color, act }: { opened: boolean; close: () => void; text: string; button: string; color: string; act: () => Promise<unknown> }) {
   const { t } = useTranslation();
   const one = useAct();
@@ -304,7 +322,7 @@ function Diffs({ domain, start }: { domain: string; start: ReturnType<typeof use
 
 function Moves({ domain }: { domain: string }) {
   const { t } = useTranslation();
-  const list = useQuery({ queryKey: ["takeover", domain, "moves"], queryFn: () => read("/v1/takeover/domains/{domain}/moves", { path: { domain }, query: { limit: 10 } }) });
+  const list = useQuery({ queryKey: ["takeover", domain, "moves"], queryFn: () => read("/v1/takeover/domains/{domain}/moves", { path: { domain }, query: { limit: 10 } }), refetchInterval: (q) => (q.state.data?.items.some((m) => m.state === "RUNNING") ? 1000 : 5000) });
   if (!list.data?.items.length) return null;
   return (
     <section className="sheet" aria-label={t("takeover.moves")}>
@@ -329,19 +347,20 @@ export function TakeoverPage() {
   const { t } = useTranslation();
   const may = useMay();
   const [chosen, setChosen] = useState<string>();
-  const [asking, setAsking] = useState<"switch" | "revert" | "complete" | "unlock">();
+  const [asking, setAsking] = useState<"switch" | "revert" | "complete" | "unlock" | "diff">();
   const diff = useAct();
   const list = useQuery({ queryKey: ["takeover", "domains"], queryFn: () => read("/v1/takeover/domains"), refetchInterval: (q) => (q.state.data?.items.some((d) => d.last_move?.state === "RUNNING" || d.mirror?.phase === "COPYING") ? 500 : 2000) });
   const items = list.data?.items ?? [];
   const domain = items.find((d) => d.domain === chosen) ?? items.find((d) => d.mirror);
+  const compare = (domain: string) => write("post", "/v1/takeover/domains/{domain}/diffs", { path: { domain } });
   const begin = () => {
-    if (domain?.mirror) void diff.act(() => write("post", "/v1/takeover/domains/{domain}/diffs", { path: { domain: domain.domain } }));
+    if (domain?.mirror) void diff.act(() => compare(domain.domain));
   };
   const switchable = domain?.state === "LEGACY" && may("switch_takeover_domain");
   useKeys({
     ...Object.fromEntries(items.slice(0, 9).map((d, i) => [String(i + 1), () => setChosen(d.domain)])),
     s: () => switchable && setAsking("switch"),
-    d: () => may("start_takeover_diff") && begin(),
+    d: () => domain?.mirror && may("start_takeover_diff") && setAsking("diff"),
   });
   return (
     <main className="page">
@@ -377,11 +396,13 @@ export function TakeoverPage() {
                 {domain.reverse_waiting > 0 && <><dt>{t("takeover.reverse")}</dt><dd>{domain.reverse_waiting.toLocaleString()}</dd></>}
               </dl>
             </section>
+            {domain.last_move?.state === "RUNNING" && asking !== "switch" && <Running key={domain.last_move.id} move={domain.last_move} />}
             <Rejects key={`r${domain.domain}`} domain={domain.domain} />
             <Diffs key={`d${domain.domain}`} domain={domain.domain} start={{ ...diff, begin }} />
             {domain.domain === "customer" && may("list_merge_candidates") && <Candidates />}
             <Moves domain={domain.domain} />
             <Switch domain={domain} opened={asking === "switch"} close={() => setAsking(undefined)} />
+            <Confirmed opened={asking === "diff"} close={() => setAsking(undefined)} text={t("takeover.diffHint", { system: domain.system })} button={t("takeover.compare")} color="blue" act={() => compare(domain.domain)} />
             <Confirmed opened={asking === "revert"} close={() => setAsking(undefined)} text={t("takeover.revertHint", { system: domain.system })} button={t("takeover.revert")} color="orange" act={() => write("post", "/v1/takeover/domains/{domain}/reversion", { path: { domain: domain.domain } })} />
             <Confirmed opened={asking === "unlock"} close={() => setAsking(undefined)} text={t("takeover.unlockHint", { system: domain.system })} button={t("takeover.unlock")} color="orange" act={() => write("post", "/v1/takeover/domains/{domain}/unlocking", { path: { domain: domain.domain } })} />
             <Confirmed opened={asking === "complete"} close={() => setAsking(undefined)} text={t("takeover.completeHint", { system: domain.system })} button={t("takeover.complete")} color="red" act={() => write("post", "/v1/takeover/domains/{domain}/completion", { path: { domain: domain.domain } })} />
