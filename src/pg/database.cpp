@@ -29,7 +29,9 @@ class AtGate {
 
 Database::Database(Shard& shard, Offload& offload, Config config) : impl_(std::make_shared<Impl>(shard, offload, std::move(config))) {}
 
-Database::~Database() { impl_->shut_down(); }
+Database::~Database() { shut_down(); }
+
+void Database::shut_down() { impl_->shut_down(); }
 
 Task<Result<Rows>> Database::read(const Statement& statement, Params params, Deadline deadline) {
   if (!statement.pipeline) throw std::logic_error(std::string(statement.name) + " is not marked `pipeline`: use run()");

@@ -116,6 +116,8 @@ class Database {
   Task<Lease> lease(Deadline deadline = Deadline::in(Millis(10000)));
   /// Lets go of idle connections; those in use go when they are given back.
   void close();
+  /// For good, as the destructor does it: who waits and who comes gets Unavailable at once.
+  void shut_down();
   class Impl;
 
  private:

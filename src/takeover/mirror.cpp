@@ -114,7 +114,7 @@ void Mirror::stop() {
     state_->ending = true;
     state_->changed.notify_all();
     if (state_->stream) state_->stream->close();
-    if (state_->source) state_->source->db().close();  // who waits for a source that is away waits no more
+    if (state_->source) state_->source->db().shut_down();  // who waits for a source that is away waits no more
   }
 }
 
