@@ -19,6 +19,7 @@ const customer = createRoute({ getParentRoute: () => app, path: "/customers/$cus
 const index = createRoute({ getParentRoute: () => app, path: "/", component: lazyRouteComponent(() => import("./desk/desk"), "DeskPage") });
 const inquiries = createRoute({ getParentRoute: () => app, path: "/inquiries", component: lazyRouteComponent(() => import("./inquiries/list"), "InquiriesPage") });
 const newInquiry = createRoute({ getParentRoute: () => app, path: "/inquiries/new", component: lazyRouteComponent(() => import("./inquiries/new"), "NewInquiryPage"), validateSearch: only("customer_id", "phone", "call_id") });
+const inquiry = createRoute({ getParentRoute: () => app, path: "/inquiries/$inquiryId", component: lazyRouteComponent(() => import("./inquiries/inquiry"), "InquiryPage") });
 const visits = createRoute({ getParentRoute: () => app, path: "/visits", component: lazyRouteComponent(() => import("./visits/visits"), "VisitsPage"), validateSearch: only("day", "id") });
 const compliance = createRoute({ getParentRoute: () => app, path: "/compliance", component: lazyRouteComponent(() => import("./compliance/compliance"), "CompliancePage") });
 const imports = createRoute({ getParentRoute: () => app, path: "/imports", component: lazyRouteComponent(() => import("./imports/imports"), "ImportsPage") });
@@ -32,7 +33,7 @@ const views = createRoute({ getParentRoute: () => app, path: "/views", component
 const admin = createRoute({ getParentRoute: () => app, path: "/admin", beforeLoad: () => { throw redirect({ to: "/settings/$section", params: { section: "users" } }); } });
 
 export const router = createRouter({
-  routeTree: root.addChildren([login, welcome, docs, app.addChildren([customers, customer, index, inquiries, newInquiry, visits, compliance, imports, takeover, continuity, putBack, settings, section, views, admin])]),
+  routeTree: root.addChildren([login, welcome, docs, app.addChildren([customers, customer, index, inquiries, newInquiry, inquiry, visits, compliance, imports, takeover, continuity, putBack, settings, section, views, admin])]),
   // Texts stay texts: q=0312 is no number.
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch: (search) => {

@@ -11,6 +11,7 @@ import { label } from "../i18n";
 import { holdEnterWhileComposing } from "../keyboard";
 import { addressText, type Address, type Customer, NameLine, phoneText, readCustomer, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
 import { TaskMenu } from "../desk/task_actions";
+import { PlanCall } from "../inquiries/plan_call";
 import { customChange, CustomInputs, customName, customValues, useCustomFields, useCustomText } from "../parts/custom_fields";
 import { digits } from "../parts/digits";
 import { Theirs, useMerge, type Values } from "../parts/merge";
@@ -268,6 +269,7 @@ export function CustomerPage() {
   const [editing, setEditing] = useState(false);
   const [child, setChild] = useState<{ kind: Child; row?: Row }>();
   const [asOf, setAsOf] = useState("");
+  const [planning, setPlanning] = useState(false);
   const own = useCustomFields("customer");
   const ownText = useCustomText();
   const moment_ = fromInput(asOf);
@@ -337,7 +339,7 @@ export function CustomerPage() {
               {customer.inquiries.length === 0 && <div className="pad faint">{t("customer.noInquiry")}</div>}
               {customer.inquiries.map((i) => (
                 <div className="pad" key={i.id} style={{ borderBottom: "1px solid var(--line)" }}>
-                  <div className="row"><span><Badge>{label("stage", i.stage)}</Badge> {names.media(i.media_source_id)} <span className="faint">{label("channel", i.channel)}</span></span><span className="faint">{moment(i.received_at)}</span></div>
+                  <div className="row"><span><Badge>{label("stage", i.stage)}</Badge> {names.media(i.media_source_id)} <span className="faint">{label("channel", i.channel)}</span></span><Link to="/inquiries/$inquiryId" params={{ inquiryId: i.id }} data-inquiry={i.id}>{moment(i.received_at)}</Link></div>
                   <Text fz="sm">{i.items.map((n) => `${names.category(n.item_category_id)}${n.description ? `（${n.description}）` : ""}${n.quantity ? ` ×${n.quantity}` : ""}`).join("、")}</Text>
                   {i.next_action && i.next_action !== "NONE" && <Text fz="sm">{t("inquiry.nextAction")}: {label("nextAction", i.next_action)} {moment(i.next_action_at)}</Text>}
                   {i.notes && <Text fz="sm" className="faint">{i.notes}</Text>}
@@ -352,7 +354,7 @@ export function CustomerPage() {
               </div>
             </section>
             <section className="sheet">
-              <div className="heading">{t("customer.openTasks")}</div>
+              <div className="heading">{t("customer.openTasks")}{may("create_call_task") && <Button size="compact-xs" variant="subtle" onClick={() => setPlanning(true)} data-plan-call>{t("planCall.title")}</Button>}</div>
               <div className="pad">
                 {customer.tasks.length === 0 && <span className="faint">{t("common.none")}</span>}
                 {customer.tasks.map((k) => <div key={k.id} className="row"><span><Badge color={k.state === "BLOCKED" ? "red" : "ai"}>{label("taskState", k.state)}</Badge> {label("taskKind", k.kind)} <span className="faint">{moment(k.due_at)} {k.note}</span></span><TaskMenu task={{ ...k, customer_id: customer.id, customer_display_name: customer.display_name }} /></div>)}
@@ -371,6 +373,7 @@ export function CustomerPage() {
           </section>
         </div>
       </Stack>
+      {planning && <PlanCall customerId={customer.id} close={() => setPlanning(false)} inquiries={customer.inquiries.map((i) => ({ id: i.id, label: `${label("stage", i.stage)} ${names.media(i.media_source_id)} ${moment(i.received_at)}` }))} />}
       {editing && <EditCustomer customer={customer} close={() => setEditing(false)} />}
       {child && <EditChild key={child.row?.id ?? child.kind} customer={customer} {...child} close={() => setChild(undefined)} />}
     </main>

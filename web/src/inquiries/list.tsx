@@ -65,7 +65,7 @@ export function InquiriesPage() {
                     <Table.Td style={{ whiteSpace: "nowrap" }}>{moment(i.next_action_at)} {late && <Badge size="xs" color="red">{t("inquiry.overdue")}</Badge>}</Table.Td>
                     <Table.Td>{label("nextAction", i.next_action)}</Table.Td>
                     <Table.Td><Group gap={6}><Link to="/customers/$customerId" params={{ customerId: i.customer_id }}>{i.customer_display_name}</Link><Flags flags={i.customer_flags} /></Group></Table.Td>
-                    <Table.Td><Badge>{label("stage", i.stage)}</Badge></Table.Td>
+                    <Table.Td><Link to="/inquiries/$inquiryId" params={{ inquiryId: i.id }} aria-label={t("inquiry.openOf", { name: i.customer_display_name })}><Badge style={{ cursor: "pointer" }}>{label("stage", i.stage)}</Badge></Link></Table.Td>
                     <Table.Td>{names.media(i.media_source_id)}</Table.Td>
                     <Table.Td>{label("channel", i.channel)}</Table.Td>
                     <Table.Td style={{ whiteSpace: "nowrap" }}>{moment(i.received_at)}</Table.Td>

@@ -19,17 +19,17 @@ export function customValues(custom: unknown): Record<string, string> {
   return Object.fromEntries(Object.entries((custom ?? {}) as Record<string, unknown>).map(([k, v]) => [customName(k), v === null ? "" : String(v)]));
 }
 const textOf = (values: Record<string, unknown>, field: Labelled) => String(values[customName(field.key)] ?? "");
-/** Only what differs, each as its kind; null takes a value away. A number that is none goes as it was typed: the server says what is wrong. */
+/** Only what differs; null takes a value away. */
 export function customChange(fields: Labelled[], base: Record<string, unknown>, values: Record<string, unknown>): Record<string, unknown> | undefined {
   const changed = fields.filter((f) => textOf(values, f) !== textOf(base, f));
   if (changed.length === 0) return undefined;
-  const value = (f: Labelled) => {
-    const text = textOf(values, f);
-    if (text === "") return null;
-    if (f.kind === "BOOLEAN") return text === "true";
-    return f.kind === "INTEGER" && /^-?\d{1,15}$/.test(text.normalize("NFKC").trim()) ? Number(text.normalize("NFKC")) : text;
-  };
-  return Object.fromEntries(changed.map((f) => [f.key, value(f)]));
+  return Object.fromEntries(changed.map((f) => [f.key, customValue(f, textOf(values, f))]));
+}
+/** What was typed, as the field's kind. A number that is none goes as it was typed: the server says what is wrong. */
+export function customValue(field: Labelled, text: string): string | number | boolean | null {
+  if (text === "") return null;
+  if (field.kind === "BOOLEAN") return text === "true";
+  return field.kind === "INTEGER" && /^-?\d{1,15}$/.test(text.normalize("NFKC").trim()) ? Number(text.normalize("NFKC")) : text;
 }
 
 export function useCustomText() {

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { read, type Schemas } from "../api/client";
-import { useMay } from "../session";
+import { useMay, useMe } from "../session";
 
 /** All pages of a list that a person chooses from: users, teams. Bounded, for a choice of thousands is none. */
 async function all<T>(page: (cursor: string | undefined) => Promise<{ items: T[]; next_cursor: string | null }>, most = 10): Promise<T[]> {
@@ -24,6 +24,13 @@ export function useUsers(enabled = true) {
     staleTime: 60_000,
     queryFn: () => all<Schemas["User"]>((cursor) => read("/v1/users", { query: { limit: 200, cursor } })),
   });
+}
+/** Who something can be given to: oneself, the others that one may see, and whoever has it now. */
+export function useOwners(now?: string | null): { value: string; label: string }[] {
+  const me = useMe().user;
+  const users = useUsers().data?.filter((u) => u.active || u.id === now) ?? [];
+  const all = [me, ...users.filter((u) => u.id !== me.id)].map((u) => ({ value: u.id, label: u.display_name }));
+  return now && !all.some((o) => o.value === now) ? [...all, { value: now, label: "—" }] : all;
 }
 export function useTeams(enabled = true) {
   return useQuery({ queryKey: ["teams", "all"], enabled, staleTime: 60_000, queryFn: () => all<Schemas["Team"]>((cursor) => read("/v1/teams", { query: { limit: 200, cursor } })) });

@@ -20,6 +20,8 @@ export type Field = Common & (
   | { kind: "number"; min?: number; max?: number }
   | { kind: "choice" | "many"; options: Option[] }
 );
+/** "custom.age" is the field at /custom/age. */
+const pointer = (field: Field) => `/${field.name.replace(".", "/")}`;
 type Stored = { version?: number } & Record<string, unknown>;
 
 const shownAs = (field: Field, value: unknown): unknown => {
@@ -89,9 +91,9 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
         <Stack gap="sm">
           {about && <Text fz="sm" className="faint" component="div">{about}</Text>}
           <Theirs merge={merge} fields={all.map((f) => ({ name: f.name, label: f.label, text: (value) => text(f, value) }))} />
-          <ProblemAlert error={error} shown={all.map((f) => `/${f.name}`)} />
+          <ProblemAlert error={error} shown={all.map(pointer)} />
           {all.map((f, i) => {
-            const common = { label: f.label, description: f.hint, error: fieldError(error, `/${f.name}`), disabled: Boolean(record && f.fixed), name: f.name, required: f.required, "data-autofocus": i === 0 || undefined };
+            const common = { label: f.label, description: f.hint, error: fieldError(error, pointer(f)), disabled: Boolean(record && f.fixed), name: f.name, required: f.required, "data-autofocus": i === 0 || undefined };
             const value = values[f.name];
             switch (f.kind) {
               case "check":
