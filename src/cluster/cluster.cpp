@@ -18,9 +18,11 @@
 #include "base/id.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
+#include "cluster/continuity.sql.hpp"
 #include "cluster/files.hpp"
 #include "cluster/process.hpp"
 #include "cluster/repository.hpp"
+#include "cluster/session.hpp"
 
 namespace enishi::cluster {
 namespace {
@@ -265,6 +267,15 @@ std::string make_conninfo(const fs::path& socket, int port, std::string_view rol
                      role);
 }
 
+/// Without backups nobody receives: what the slot of an earlier start keeps would only grow.
+void drop_left_slot(const EmbeddedCluster& cluster) {
+  std::error_code ec;
+  if (!fs::exists(cluster.data() / "pgdata" / "pg_replslot" / kReceiver, ec)) return;
+  Session session(cluster.conninfo("postgres"));
+  if (auto dropped = session.ask(sql::continuity::drop_slot); !dropped)
+    log_warning("the receiver's slot could not be dropped", {{"error", dropped.error().detail}});
+}
+
 metrics::Counter& restarted() {
   static auto& counter = metrics::counter("enishi_postgres_restarts_total", "Times the embedded PostgreSQL had to be started again");
   return counter;
@@ -449,7 +460,11 @@ Result<std::unique_ptr<EmbeddedCluster>> EmbeddedCluster::start(Options options)
     bool decided = false;
     while (!decided && !limit.passed() && (given_up == nullptr || !given_up->load()))
       decided = raw->changed.wait_for(held, Millis(200), [raw] { return raw->ready || raw->ended; });
-    if (raw->ready) return cluster;
+    if (raw->ready) {
+      held.unlock();
+      if (!raw->options.archive) drop_left_slot(*cluster);
+      return cluster;
+    }
     if (given_up != nullptr && given_up->load()) return fail(Kind::unavailable, "ENDED", "it was told to stop while PostgreSQL started");
     failure = decided ? raw->failure : fmt::format("it was not ready after {} s", raw->options.start_limit.count() / 1000);
   }

@@ -457,6 +457,14 @@ TEST_F(Restoring, refuses_what_it_cannot_reach_and_names_the_window) {
   EXPECT_EQ(drills(data()).size(), 2U);
 }
 
+TEST_F(Restoring, a_start_without_backups_keeps_no_wal_for_the_receiver) {
+  ASSERT_EQ(ask(*cluster_, "select count(*) from pg_replication_slots"), "1");
+  end();
+  cluster_ = started(quick(data(), false));
+  EXPECT_EQ(ask(*cluster_, "select count(*) from pg_replication_slots"), "0");
+  EXPECT_NE(ask(*cluster_, "show max_slot_wal_keep_size"), "-1");
+}
+
 TEST_F(Restoring, comes_back_when_the_database_is_gone_and_when_the_newest_archived_wal_is_gone_too) {
   load(*cluster_, 400, folder_.path);
   wait_received(*cluster_);

@@ -181,12 +181,12 @@ std::string server_settings(std::uint64_t memory, std::uint64_t free_disk, const
   set("log_lock_waits", "on");
   set("log_checkpoints", "on");
   set("log_autovacuum_min_duration", "'10s'");
+  // A receiver that stays away must not fill the disk by its slot; the repository has what the slot lets go of.
+  set("max_slot_wal_keep_size", fmt::format("{}MB", std::clamp<std::uint64_t>(free_disk / 4, 512 * kMiB, 16384 * kMiB) / kMiB));
   if (options.archive) {
     // archive_command and synchronous_standby_names come from the guardian, who knows when they work (guardian.hpp).
     set("archive_mode", "on");
     set("archive_timeout", "'60s'");
-    // A receiver that stays away must not fill the disk by its slot; the repository has what the slot lets go of.
-    set("max_slot_wal_keep_size", fmt::format("{}MB", std::clamp<std::uint64_t>(free_disk / 4, 512 * kMiB, 16384 * kMiB) / kMiB));
     set("include_if_exists", conf_value(kGuardianConf));
   } else {
     set("archive_mode", "off");
