@@ -259,7 +259,7 @@ class Restoring : public ::testing::Test {
     migrate_all(*cluster_);
     ASSERT_EQ(ask(*cluster_, kTable), "");
     guard();
-    ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_backup(s) && receiving(s); }, Deadline::in(Millis(60000))))
+    ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_backup(s) && receiving(s); }, Deadline::in(Millis(240000))))
         << guardian_->status();
   }
   void guard(BackupSettings settings = {}) {
@@ -607,7 +607,7 @@ TEST(BackupDisk, that_is_full_raises_an_alarm_and_loses_nothing) {
   settings.receiver = folder.path / "receiver";
   settings.drill_days = 0;
   Guardian guardian(*cluster, settings, {}, fast());
-  ASSERT_TRUE(guardian.wait_until(has_backup, Deadline::in(Millis(60000)))) << guardian.status();
+  ASSERT_TRUE(guardian.wait_until(has_backup, Deadline::in(Millis(240000)))) << guardian.status();
   {
     std::ofstream filler(disk / "filler", std::ios::binary);
     const std::string block(1 << 20, 'x');
