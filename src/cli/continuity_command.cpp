@@ -19,10 +19,11 @@
 #include "cluster/guardian.hpp"
 #include "cluster/session.hpp"
 #include "crm/erasure/erasure.hpp"
+#include "crm/erasure/erasure.sql.hpp"
 #include "crm/history/history_api.hpp"
+#include "crm/history/seal.sql.hpp"
 #include "http/http.hpp"
 #include "io/shard.hpp"
-#include "pg/errors.hpp"
 
 namespace enishi::cli {
 namespace {
@@ -30,6 +31,8 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 using cluster::Session;
+
+constexpr Millis kPatience{15000};
 
 std::atomic<bool> interrupted{false};
 
@@ -173,28 +176,28 @@ std::optional<fs::path> erasure_list(const Settings& settings) {
 
 namespace {
 
+// What cannot be asked is never taken for an older schema: a damaged page or a missing right is an exception, and fails the check.
+
 Task<Result<std::string>> erase_again(pg::Lease& lease, fs::path list) {
-  try {
-    auto people = co_await crm::erasure::reapply(lease, std::move(list));
-    if (!people) co_return tl::make_unexpected(people.error());
-    co_return fmt::format("{} people erased after this moment were erased again", *people);
-  } catch (const pg::Broken&) {
-  }
-  co_return std::string("this moment is before erasures were known here; serve erases again at its start");
+  auto known = co_await lease.run(sql::erasure::erasures_known, {}, Deadline::in(kPatience));
+  if (!known) co_return tl::make_unexpected(known.error());
+  if (!known->boolean(0, 0)) co_return std::string("this moment is before erasures were known here; serve erases again at its start");
+  auto people = co_await crm::erasure::reapply(lease, std::move(list));
+  if (!people) co_return tl::make_unexpected(people.error());
+  co_return fmt::format("{} people erased after this moment were erased again", *people);
 }
 
 Task<Result<std::string>> chain_is_whole(pg::Lease& lease) {
-  try {
-    auto report = co_await crm::history::verify_chain(lease);
-    if (!report) co_return tl::make_unexpected(report.error());
-    if (!report->whole())
-      co_return fail(Kind::conflict, "HISTORY_CHANGED",
-                     fmt::format("{} rows or seals are not what was sealed; the first: {}", report->problems.size(),
-                                 crm::history::to_text(report->problems.front())));
-    co_return fmt::format("{} rows in {} seals are what was sealed, {} are not sealed yet", report->rows, report->seals, report->unsealed);
-  } catch (const pg::Broken&) {
-  }
-  co_return std::string("this moment is before history was sealed");
+  auto known = co_await lease.run(sql::seal::sealing_known, {}, Deadline::in(kPatience));
+  if (!known) co_return tl::make_unexpected(known.error());
+  if (!known->boolean(0, 0)) co_return std::string("this moment is before history was sealed");
+  auto report = co_await crm::history::verify_chain(lease);
+  if (!report) co_return tl::make_unexpected(report.error());
+  if (!report->whole())
+    co_return fail(Kind::conflict, "HISTORY_CHANGED",
+                   fmt::format("{} rows or seals are not what was sealed; the first: {}", report->problems.size(),
+                               crm::history::to_text(report->problems.front())));
+  co_return fmt::format("{} rows in {} seals are what was sealed, {} are not sealed yet", report->rows, report->seals, report->unsealed);
 }
 
 }  // namespace

@@ -4,6 +4,10 @@
 -- name: seal_history :many
 select seal_history(2000)
 
+-- name: sealing_known :one
+-- A database may be older than seals, or have no schema yet.
+select to_regclass('public.history_seal') is not null
+
 -- name: chain_length :one
 -- Newest seal and its digest; rows sealed, and rows of today and yesterday that are not.
 select coalesce(max(s.number), 0), coalesce((select encode(x.digest, 'hex') from history_seal x order by x.number desc limit 1), ''), coalesce(sum(cardinality(s.ids)), 0)
