@@ -33,6 +33,7 @@ namespace json = boost::json;
 using cluster::Session;
 
 constexpr Millis kPatience{15000};
+static_assert(std::string_view(crm::erasure::kBackupsAreHere) == cluster::kBackupNote);
 
 std::atomic<bool> interrupted{false};
 

@@ -177,6 +177,22 @@ TEST(BackupFiles, hold_a_key_that_only_their_owner_may_read_and_none_is_made_bes
   EXPECT_EQ(again.error().code, "BACKUP_KEY_MISSING");
 }
 
+TEST(BackupFiles, are_not_begun_by_a_note_where_their_disk_is_not_mounted) {
+  const Folder folder;
+  const auto user = *database_user();
+  ASSERT_TRUE(private_folder(folder.path / "data", user));
+  Repository repository({}, folder.path / "data", user);
+  ASSERT_TRUE(private_folder(repository.folder(), user));
+  const Event mark{"mark", "before-import", 1, Lsn{1}, now()};
+  auto refused = repository.note(mark);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "BACKUP_GONE");
+  EXPECT_TRUE(fs::is_empty(repository.folder()));
+  ASSERT_TRUE(repository.prepare(folder.path / "data/pgdata", folder.path, 5432));
+  EXPECT_TRUE(repository.note(mark));
+  EXPECT_EQ(repository.events().back().name, "before-import");
+}
+
 TEST(BackupFiles, take_lines_of_ones_own_pgbackrest_configuration) {
   const Folder folder;
   const auto user = *database_user();

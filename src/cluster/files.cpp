@@ -61,8 +61,8 @@ Result<void> private_folder(const fs::path& path, const DatabaseUser& user) {
   return {};
 }
 
-Result<void> append_line(const fs::path& path, const std::string& line, const DatabaseUser& user) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+Result<void> append_line(const fs::path& path, const std::string& line, const DatabaseUser& user, bool make) {
+  const int fd = open(path.c_str(), O_WRONLY | (make ? O_CREAT : 0) | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return tl::make_unexpected(unwritable(path, errno));
   const auto text = line + "\n";
   int code = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;

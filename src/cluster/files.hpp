@@ -27,8 +27,8 @@ std::string tail(const std::string& text, std::size_t most = 1500);
 Error unwritable(const std::filesystem::path& path, int code);
 /// Writes through a temporary name, so that a crash leaves the old file or the new one; owned by the database's user, mode 0600.
 Result<void> put(const std::filesystem::path& path, const std::string& text, const DatabaseUser& user);
-/// Adds a line to a file of mode 0600, and syncs it.
-Result<void> append_line(const std::filesystem::path& path, const std::string& line, const DatabaseUser& user);
+/// Adds a line to a file of mode 0600, and syncs it; a file that is not there is made, unless `make` is false.
+Result<void> append_line(const std::filesystem::path& path, const std::string& line, const DatabaseUser& user, bool make = true);
 /// A folder of mode 0700 that belongs to the database's user.
 Result<void> private_folder(const std::filesystem::path& path, const DatabaseUser& user);
 /// DATA_UNREACHABLE when the database's user cannot enter a folder above `data`.

@@ -23,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 
-constexpr const char* kBackupNote = "enishi.backup";
 constexpr std::uint64_t kSegment = 16ULL << 20;
 
 std::string backrest() {
@@ -300,14 +299,21 @@ bool Repository::reachable() const {
   return !fs::exists(data_ / kStanzaNote, ec) || fs::exists(settings_.folder / kBackupNote, ec);
 }
 
+Error Repository::gone() const {
+  return {Kind::unavailable,
+          "BACKUP_GONE",
+          fmt::format("the backups are not in \"{}\" any more: is its disk mounted? (The file {} is missing there.)",
+                      settings_.folder.string(), kBackupNote),
+          {},
+          {},
+          0};
+}
+
 Result<void> Repository::make_folders() {
   boost::system::error_code bad;
   const auto noted = json::parse(slurp(data_ / kStanzaNote), bad);
   const bool moved = !bad && text_of(noted, "folder") != settings_.folder.string();
-  if (!moved && !reachable())
-    return fail(Kind::unavailable, "BACKUP_GONE",
-                fmt::format("the backups are not in \"{}\" any more: is its disk mounted? (The file {} is missing there.)",
-                            settings_.folder.string(), kBackupNote));
+  if (!moved && !reachable()) return tl::make_unexpected(gone());
   for (const auto& folder : {settings_.folder, settings_.folder / "repo", settings_.receiver, data_ / "spool", data_ / "spool" / "lock"})
     if (auto made = usable_folder(folder, user_); !made) return made;
   return {};
@@ -415,7 +421,10 @@ Result<RepositoryInfo> Repository::info(const fs::path& home) const {
 Result<void> Repository::note(const Event& event) const {
   json::object line{{"kind", event.kind}, {"timeline", event.timeline}, {"lsn", event.lsn.str()}, {"at", to_text(event.at)}};
   if (!event.name.empty()) line["name"] = event.name;
-  return append_line(settings_.folder / kBackupNote, json::serialize(line), user_);
+  auto done = append_line(settings_.folder / kBackupNote, json::serialize(line), user_, false);
+  std::error_code ec;
+  if (!done && !fs::exists(settings_.folder / kBackupNote, ec)) return tl::make_unexpected(gone());
+  return done;
 }
 
 std::vector<Event> Repository::events() const {

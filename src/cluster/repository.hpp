@@ -26,6 +26,9 @@ inline constexpr const char* kStanza = "enishi";
 inline constexpr const char* kStanzaNote = "backup.stanza";
 /// WAL was written that nobody archives: backups before it do not reach over it, so a new one is due.
 inline constexpr const char* kGap = "backup.gap";
+/// In the backup folder: a line of JSON for each timeline and mark. Where it is missing the backups' disk is not mounted; only prepare()
+/// makes it.
+inline constexpr const char* kBackupNote = "enishi.backup";
 inline constexpr const char* kBackrestConf = "pgbackrest.conf";
 inline constexpr const char* kGuardianConf = "enishi.backup.conf";
 inline constexpr const char* kReceiver = "enishi_receiver";  ///< slot and application_name
@@ -104,6 +107,7 @@ class Repository {
                              std::function<void(std::string_view)> on_output = {}, const std::filesystem::path& home = {},
                              bool gentle = true) const;
   [[nodiscard]] Result<RepositoryInfo> info(const std::filesystem::path& home = {}) const;
+  /// BACKUP_GONE where prepare() made no folder of backups: nothing is written beside an unmounted disk.
   [[nodiscard]] Result<void> note(const Event& event) const;
   [[nodiscard]] std::vector<Event> events() const;
   /// Whether the backup folder is the one that was used before: an unmounted disk leaves an empty folder behind.
@@ -118,6 +122,7 @@ class Repository {
   [[nodiscard]] std::uint64_t stored_bytes() const;
 
  private:
+  [[nodiscard]] Error gone() const;
   Result<std::string> key(bool may_make);
   Result<std::string> configuration(const std::filesystem::path& home, const std::filesystem::path& pgdata,
                                     const std::filesystem::path& socket, int port, bool may_make_key);

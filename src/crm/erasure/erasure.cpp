@@ -35,6 +35,10 @@ Result<json::array> read_list(const fs::path& file) {
 }
 
 Result<void> append(const fs::path& file, const std::string& lines) {
+  std::error_code ec;
+  if (!fs::exists(file.parent_path() / kBackupsAreHere, ec))
+    return fail(Kind::unavailable, "BACKUP_GONE",
+                "there are no backups in " + file.parent_path().string() + " beside which to list who was erased: is their disk mounted?");
   const int fd = ::open(file.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   const auto unwritable = [&] {
     return fail(Kind::unavailable, "ERASURE_LIST_UNWRITABLE", "cannot write " + file.string() + ": " + std::strerror(errno));
@@ -102,8 +106,7 @@ Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopp
       auto newest = co_await db.run(s::newest_erasure, {});
       if (!newest) {
         trouble = newest.error().detail;
-      } else if (const auto now = std::string(newest->text(0, 0)) + " " + std::string(newest->text(0, 1));
-                 now != last && fs::is_directory(file.parent_path())) {
+      } else if (const auto now = std::string(newest->text(0, 0)) + " " + std::string(newest->text(0, 1)); now != last) {
         auto kept = co_await append_list(db, file);
         if (kept)
           last = now;

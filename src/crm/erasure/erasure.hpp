@@ -16,8 +16,10 @@
 namespace enishi::crm::erasure {
 
 inline constexpr const char* kList = "erasures.jsonl";
+/// What lies beside the list in a folder of backups: where it is missing, their disk is not mounted.
+inline constexpr const char* kBackupsAreHere = "enishi.backup";
 
-/// Appends what the database has and the file has not, and brings it to the disk; how many lines. ERASURE_LIST_UNWRITABLE,
+/// Appends what the database has and the file has not, and brings it to the disk; how many lines. BACKUP_GONE, ERASURE_LIST_UNWRITABLE,
 /// ERASURE_LIST_BROKEN.
 Task<Result<int>> append_list(pg::Database& db, std::filesystem::path file);
 /// append_list whenever there is something new, looked for every two seconds, until `stopping`. A database

@@ -205,6 +205,9 @@ TEST_F(Erasure, the_list_beside_the_backups_erases_again_in_a_database_from_befo
   // The template is the moment before: copied from this very database, it knows the person.
   ASSERT_EQ(compliance.post("/v1/customers/" + id + "/erasure", {{"reason", "本人の請求"}}).status, 200);
   const auto list = folder / kList;
+  EXPECT_EQ(write_list(list).error().code, "BACKUP_GONE") << "an unmounted disk leaves an empty folder behind";
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  std::ofstream(folder / kBackupsAreHere) << "{}\n";
   ASSERT_EQ(write_list(list).value(), 1);
   EXPECT_EQ(write_list(list).value(), 0) << "a line is written once";
   {
