@@ -224,6 +224,20 @@ TEST_F(Erasure, the_list_beside_the_backups_erases_again_in_a_database_from_befo
   EXPECT_EQ(restored.value("select at::text from erasure"), server.value("select at::text from erasure"));
   EXPECT_EQ(again(restored.fresh().conninfo(), list).value(), 0);
 
+  // The restored moment may be one of a takeover: whoever owns the domain, the person stays erased.
+  TestServer taken({customers::mount, masters::mount, history::mount});
+  ASSERT_EQ(taken.as("operator").post("/v1/customers", {{"id", id}, {"display_name", "消去太郎"}}).status, 201);
+  const auto other = taken.as("operator").post("/v1/customers", {{"display_name", "他人"}}).string("/id");
+  taken.sql(
+      "update domain_ownership set state = case when domain = 'customer' then 'LEGACY' else 'SWITCHING' end, system = 'old', "
+      "read_only = case when domain = 'visit' then 'for a test' end");
+  ASSERT_EQ(again(taken.fresh().conninfo(), list).value(), 1);
+  EXPECT_EQ(taken.value("select display_name from customer where id = '" + id + "'"), "—");
+  EXPECT_EQ(taken.value("select count(*) from erasure_passage"), "0");
+  EXPECT_THROW(taken.sql("set role enishi_app; insert into erasure_passage default values"), std::runtime_error);
+  EXPECT_THROW(taken.sql("set enishi.erasing = 'on'; update customer set notes = 'x' where id = '" + other + "'"), std::runtime_error)
+      << "saying that one is erasing opens no gate";
+
   // A new line after the cut one stands on a line of its own.
   server.sql(
       "insert into erasure (id, customer_id, kind, reason, actor) values (gen_random_uuid(), gen_random_uuid(), 'ERASED', 'x', 'x')");
