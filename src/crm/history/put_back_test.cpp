@@ -227,5 +227,29 @@ TEST_F(PutBack, two_moments_are_compared_with_the_parts_and_a_list_is_shown_as_i
   EXPECT_EQ(server.value("select count(*) from unnest(history_tables()) t where to_regclass(t) is null"), "0");
 }
 
+TEST_F(PutBack, a_list_as_of_a_moment_holds_what_was_deleted_since_page_by_page) {
+  for (const auto* name : {"一", "二", "三", "四"}) make(name);
+  const auto first = now();
+  server.sql("delete from customer_phone where id in (select id from customer_phone order by id limit 2 offset 1)");
+  const auto back =
+      "insert into customer_phone select p.* from history h, jsonb_populate_record(null::customer_phone, h.content) p where h.op = "
+      "'DELETE'";
+  const auto later = now();
+  const auto all = compliance.get("/v1/history/customer_phone?as_of=" + first);
+  EXPECT_EQ(all.at("/items").as_array().size(), 4u) << all.text;
+  EXPECT_EQ(compliance.get("/v1/history/customer_phone?as_of=" + later).at("/items").as_array().size(), 2u);
+  std::string cursor;
+  for (int i = 0; i < 4; ++i) {
+    const auto page = compliance.get("/v1/history/customer_phone?limit=1&as_of=" + first + cursor);
+    ASSERT_EQ(page.at("/items").as_array().size(), 1u) << page.text;
+    EXPECT_EQ(page.string("/items/0/row_id"), all.string("/items/" + std::to_string(i) + "/row_id"));
+    cursor = "&cursor=" + page.string("/next_cursor");
+  }
+  // Deleted, back again and deleted once more is one row.
+  server.sql(back);
+  server.sql("delete from customer_phone where id in (select row_id from history where op = 'DELETE')");
+  EXPECT_EQ(compliance.get("/v1/history/customer_phone?as_of=" + first).at("/items").as_array().size(), 4u);
+}
+
 }  // namespace
 }  // namespace enishi::crm::history
