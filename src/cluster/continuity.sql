@@ -20,10 +20,6 @@ select system_identifier::text from pg_control_system()
 -- name: has_schema :one
 select to_regclass('public.continuity') is not null
 
--- No commit of the guardian's waits for the receiver it watches.
--- name: alone :exec
-select set_config('synchronous_commit', 'local', true)
-
 -- name: heartbeat :one
 insert into continuity (at, status) values (clock_timestamp(), $1::jsonb)
 on conflict (singleton) do update set at = excluded.at, status = excluded.status returning (extract(epoch from at) * 1000000)::bigint

@@ -587,12 +587,18 @@ TEST_F(Restoring, waits_for_a_synchronous_receiver_goes_on_without_it_after_the_
                            return std::string("0");
                          }()));
   ASSERT_GT(receiver, 0);
+  // A request that is taken while commits wait must not make the guardian wait for itself.
+  ask(*cluster_, "insert into continuity_request (kind, name, requested_by) values ('MARK', 'frozen', 'test')");
   kill(receiver, SIGSTOP);
   const auto began = steady_now();
   EXPECT_EQ(ask(*cluster_, "insert into exact default values"), "");
   const auto waited = steady_now() - began;
   EXPECT_GT(waited, 1s) << "it did not wait for the receiver";
   EXPECT_LT(waited, 20s);
+  const auto limit = Deadline::in(Millis(10000));
+  std::string state;
+  while ((state = ask(*cluster_, "select state from continuity_request")) != "DONE" && !limit.passed()) std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(state, "DONE");
   ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_problem(s, "NOT_RPO_0"); }, Deadline::in(Millis(20000))))
       << guardian_->status();
   kill(receiver, SIGCONT);

@@ -33,6 +33,9 @@ using std::chrono::seconds;
 constexpr const char* kStatusFile = "continuity.json";
 constexpr const char* kRiskFile = "continuity.jsonl";  ///< intervals in which a lost disk could have cost commits
 constexpr std::uint64_t kCaughtUp = 16ULL << 20;
+/// No commit of the guardian's waits for the receiver it watches: it would hang until the guardian itself lets it go on. Nor is one refused
+/// while everybody's writes are.
+constexpr const char* kAlone = "-c synchronous_commit=local -c default_transaction_read_only=off";
 constexpr std::size_t kKeptSegments = 16;  ///< archived ones that the receiver's folder keeps all the same
 
 double since(Moment then) { return std::chrono::duration<double>(now() - then).count(); }
@@ -231,10 +234,7 @@ void Guardian::Impl::end_risk(Moment until) {
 
 bool Guardian::Impl::observe(Session& session) {
   auto row = session.ask(sql::continuity::observe);
-  if (!row) {
-    session.forget();
-    return false;
-  }
+  if (!row) return false;
   boost::system::error_code bad;
   const auto seen = json::parse(row->text(0, 0), bad);
   if (bad || !seen.is_object()) return false;
@@ -430,36 +430,25 @@ void Guardian::Impl::beat(Session& session) {
     status = status_text;
   }
   const auto begun = now();
-  auto done = session.with<Moment>([&status](pg::Lease& lease) -> Task<Result<Moment>> {
-    return [](pg::Lease& l, std::string text) -> Task<Result<Moment>> {
-      const auto limit = Deadline::in(Millis(5000));
-      auto known = co_await l.run(sql::continuity::has_schema, {}, limit);
-      if (!known) co_return tl::make_unexpected(known.error());
-      co_await l.begin(limit, "begin read write");
-      auto alone = co_await l.run(sql::continuity::alone, {}, limit);
-      if (!alone) co_return tl::make_unexpected(alone.error());
-      auto row = known->boolean(0, 0) ? co_await l.run(sql::continuity::heartbeat, pg::params(text), limit)
-                                      : co_await l.run(sql::continuity::bare_heartbeat, {}, limit);
-      if (!row) co_return tl::make_unexpected(row.error());
-      co_await l.commit(limit);
-      co_return Moment(microseconds(row->integer(0, known->boolean(0, 0) ? 0 : 1)));
-    }(lease, status);
-  });
-  if (!done) {
-    log_warning("no heartbeat", {{"error", done.error().detail}});
+  const auto known = session.ask(sql::continuity::has_schema);
+  const bool schema = known && known->boolean(0, 0);
+  const auto row = schema ? session.ask(sql::continuity::heartbeat, pg::params(status)) : session.ask(sql::continuity::bare_heartbeat);
+  if (!row) {
+    log_warning("no heartbeat", {{"error", row.error().detail}});
     return;
   }
+  const auto done = Moment(microseconds(row->integer(0, schema ? 0 : 1)));
   auto position = session.ask(sql::continuity::position);
   auto wal = session.ask(sql::continuity::wal_on_disk);
   const std::lock_guard held(guard);
   if (position)
-    if (const auto lsn = Lsn::parse(position->text(0, 0))) beats.emplace_back(std::min(*done, begun), *lsn);
+    if (const auto lsn = Lsn::parse(position->text(0, 0))) beats.emplace_back(std::min(done, begun), *lsn);
   if (beats.size() > 1000) beats.pop_front();
   if (wal) {
     wal_bytes = wal->integer(0, 0);
     wal_waiting = wal->integer(0, 1);
   }
-  figures().heartbeat.set(unix_time(*done));
+  figures().heartbeat.set(unix_time(done));
 }
 
 void Guardian::Impl::take_requests(Session& session) {
@@ -620,24 +609,30 @@ void Guardian::Impl::tell() {
 }
 
 void Guardian::Impl::watch() {
+  // What is watched are the settings everybody has; what writes has its own.
   Session session(cluster.conninfo("postgres"), Millis(5000));
+  Session writer(cluster.conninfo("postgres"), Millis(5000), "enishi-guardian", kAlone);
   auto next_beat = steady_now(), next_request = steady_now() + Millis(1000), next_look = steady_now();
   std::string last_state;
   bool abandoned = false;
   while (!stop_work) {
     try {
       bool answers = cluster.wait_ready(Deadline::in(Millis(0)));
-      answers = answers && observe(session);
+      if (answers && !observe(session)) {
+        session.forget();
+        writer.forget();
+        answers = false;
+      }
       if (answers) {
         synchronise();
         if (steady_now() >= next_beat) {
-          beat(session);
+          beat(writer);
           judge();
           next_beat = steady_now() + pace.heartbeat;
         }
-        if (!abandoned) abandoned = static_cast<bool>(session.ask(sql::continuity::abandon_requests));
+        if (!abandoned) abandoned = static_cast<bool>(writer.ask(sql::continuity::abandon_requests));
         if (steady_now() >= next_request) {
-          take_requests(session);
+          take_requests(writer);
           next_request = steady_now() + Millis(2000);
         }
         solved("database");
@@ -786,7 +781,7 @@ void Guardian::Impl::run_drill() {
 }
 
 void Guardian::Impl::answer(const Request& request, bool good, const std::string& detail) {
-  Session session(cluster.conninfo("postgres"));
+  Session session(cluster.conninfo("postgres"), Millis(10000), "enishi-guardian", kAlone);
   (void)session.ask(sql::continuity::finish_request, pg::params(request.id, good, detail));
 }
 

@@ -15,8 +15,11 @@ namespace enishi::cluster {
 
 class Session {
  public:
-  explicit Session(std::string conninfo, Millis statement_timeout = Millis(10000), std::string application = "enishi-guardian")
-      : db_(shard_, offload_, config(std::move(conninfo), statement_timeout, std::move(application))), limit_(statement_timeout) {}
+  /// `options`: settings of the connection, as libpq's options has them.
+  explicit Session(std::string conninfo, Millis statement_timeout = Millis(10000), std::string application = "enishi-guardian",
+                   std::string options = {})
+      : db_(shard_, offload_, config(std::move(conninfo), statement_timeout, std::move(application), std::move(options))),
+        limit_(statement_timeout) {}
   ~Session() { db_.close(); }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -33,13 +36,14 @@ class Session {
   void forget() { db_.close(); }
 
  private:
-  static pg::Config config(std::string conninfo, Millis timeout, std::string application) {
+  static pg::Config config(std::string conninfo, Millis timeout, std::string application, std::string options) {
     pg::Config c;
     c.conninfo = std::move(conninfo);
     c.pipelines = 1;
     c.leases = 1;
     c.statement_timeout = timeout;
     c.application_name = std::move(application);
+    c.options = std::move(options);
     return c;
   }
   template <class T>
