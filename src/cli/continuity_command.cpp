@@ -97,7 +97,7 @@ void print_window(const cluster::Window& w) {
     fmt::print("  {}  {:4}  {}  {:>10}, stored {:>10}{}\n", b.label, b.type, cluster::to_text(b.finished), megabytes(b.bytes),
                megabytes(b.stored_bytes), b.damaged ? "  DAMAGED PAGES: not used" : "");
   if (!w.marks.empty()) fmt::print("\nMarks\n");
-  for (const auto& m : w.marks) fmt::print("  {}  {}  {}\n", m.name, cluster::to_text(m.at), m.lsn.str());
+  for (const auto& m : w.marks) fmt::print("  {}  {}  {}  {}\n", m.name, cluster::to_text(m.at), m.lsn.str(), m.point);
   if (w.timelines.size() > 1) fmt::print("\nTimelines (each restore that was promoted begins one)\n");
   if (w.timelines.size() > 1)
     for (const auto& t : w.timelines) fmt::print("  {}  live from {} at {}\n", t.timeline, cluster::to_text(t.at), t.lsn.str());

@@ -459,6 +459,24 @@ TEST_F(Restoring, refuses_what_it_cannot_reach_and_names_the_window) {
   EXPECT_TRUE(marked->good()) << to_text(*marked);
   EXPECT_TRUE(fs::exists(folder_.path / "marked" / kQuiet));
   EXPECT_TRUE(rows_of(folder_.path / "marked") == rows);
+  // The same name again: nobody guesses which is meant, and each can be named.
+  ask(*cluster_, "insert into continuity_request (kind, name, requested_by) values ('MARK', 'before-import', 'test')");
+  const auto again = Deadline::in(Millis(20000));
+  while (ask(*cluster_, "select string_agg(state, ' ') from continuity_request") != "DONE DONE" && !again.passed())
+    std::this_thread::sleep_for(50ms);
+  const auto rows_again = numbers(ask(*cluster_, kAllXids));
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  const auto marks = read_window(repository())->marks;
+  ASSERT_EQ(marks.size(), 2U);
+  auto both = restored(*Target::parse("before-import"), "both");
+  ASSERT_FALSE(both);
+  EXPECT_EQ(both.error().code, "TARGET_AMBIGUOUS");
+  for (const auto& mark : marks) EXPECT_THAT(both.error().detail, ::testing::HasSubstr(to_text(mark.at)));
+  auto first = restored(*Target::parse(marks[0].point), "first"), second = restored(*Target::parse(marks[1].point), "second");
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(rows_of(folder_.path / "first") == rows);
+  EXPECT_TRUE(rows_of(folder_.path / "second") == rows_again);
   auto latest = restored({}, "latest", true);
   ASSERT_TRUE(latest) << latest.error().detail;
   EXPECT_TRUE(latest->good()) << to_text(*latest);

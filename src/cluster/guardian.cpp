@@ -107,6 +107,12 @@ Figures& figures() {
   return all;
 }
 
+/// Recovery stops at the first restore point of a name, so each mark has one of its own: the end of the request's id is random. PostgreSQL
+/// takes 63 characters.
+std::string restore_point(const std::string& name, const std::string& id) {
+  return name.substr(0, 54) + "." + id.substr(id.size() - std::min<std::size_t>(id.size(), 8));
+}
+
 double unix_time(Moment m) { return std::chrono::duration<double>(m.time_since_epoch()).count(); }
 
 }  // namespace
@@ -463,12 +469,13 @@ void Guardian::Impl::take_requests(Session& session) {
     if (!row || row->empty()) return;
     Request r{std::string(row->text(0, 0)), std::string(row->text(0, 1)), std::string(row->text(0, 2))};
     if (r.kind == "MARK") {
-      auto marked = session.ask(sql::continuity::mark, pg::params(r.name));
+      const auto point = restore_point(r.name, r.id);
+      auto marked = session.ask(sql::continuity::mark, pg::params(point));
       Result<void> noted;
       if (marked) {
         const std::unique_lock held(guard);
         noted = repository.note({"mark", r.name, static_cast<std::uint32_t>(number_of(observed, "timeline")),
-                                 Lsn::parse(marked->text(0, 0)).value_or(Lsn{}), now()});
+                                 Lsn::parse(marked->text(0, 0)).value_or(Lsn{}), now(), point});
       }
       const bool good = marked && noted;
       (void)session.ask(

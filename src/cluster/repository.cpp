@@ -421,6 +421,7 @@ Result<RepositoryInfo> Repository::info(const fs::path& home) const {
 Result<void> Repository::note(const Event& event) const {
   json::object line{{"kind", event.kind}, {"timeline", event.timeline}, {"lsn", event.lsn.str()}, {"at", to_text(event.at)}};
   if (!event.name.empty()) line["name"] = event.name;
+  if (!event.point.empty()) line["point"] = event.point;
   auto done = append_line(settings_.folder / kBackupNote, json::serialize(line), user_, false);
   std::error_code ec;
   if (!done && !fs::exists(settings_.folder / kBackupNote, ec)) return tl::make_unexpected(gone());
@@ -440,6 +441,8 @@ std::vector<Event> Repository::events() const {
     if (const auto* t = v.get_object().if_contains("timeline"); t != nullptr && t->is_number()) e.timeline = t->to_number<std::uint32_t>();
     e.lsn = Lsn::parse(text_of(v, "lsn")).value_or(Lsn{});
     e.at = parse_moment(text_of(v, "at")).value_or(Moment{});
+    e.point = text_of(v, "point");
+    if (e.point.empty()) e.point = e.name;
     out.push_back(std::move(e));
   }
   return out;

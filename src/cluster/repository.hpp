@@ -84,6 +84,7 @@ struct Event {
   std::uint32_t timeline = 1;
   Lsn lsn;
   Moment at{};
+  std::string point = {};  ///< of a mark: PostgreSQL's restore point, which is one mark's alone while names come again
 };
 
 class Repository {

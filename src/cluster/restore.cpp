@@ -152,6 +152,28 @@ struct Plan {
   Lsn expected_end;      ///< for progress
 };
 
+/// By its restore point, or by a name that one mark within reach has.
+Result<Event> find_mark(const std::string& name, const Window& window, std::optional<std::uint32_t> timeline) {
+  std::vector<Event> found;
+  std::string known;
+  for (const auto& mark : window.marks) {
+    if ((mark.name == name || mark.point == name) && (!timeline || mark.timeline == *timeline)) found.push_back(mark);
+    known += (known.empty() ? "" : ", ") + mark.name;
+  }
+  if (found.empty())
+    return fail(Kind::not_found, "TARGET_UNKNOWN",
+                fmt::format("nobody set the mark \"{}\"{}", name, known.empty() ? "; there are none" : "; there are: " + known));
+  const auto reached = std::find_if(found.begin(), found.end(), [&](const Event& m) { return m.at >= window.from; });
+  if (reached != found.end()) found.erase(found.begin(), reached);
+  if (found.size() == 1) return found.front();
+  std::string each;
+  for (const auto& m : found) each += fmt::format("{}{} ({} at {})", each.empty() ? "" : ", ", to_text(m.at), m.point, m.lsn.str());
+  return fail(
+      Kind::conflict, "TARGET_AMBIGUOUS",
+      fmt::format("{} marks have the name \"{}\": {}. Restore to the one that is meant by the name in parentheses, or by its position.",
+                  found.size(), name, each));
+}
+
 Result<Plan> make_plan(const RestoreRequest& request, const Window& window, const fs::path& home) {
   if (window.backups.empty())
     return fail(Kind::not_found, "NO_BACKUP",
@@ -159,17 +181,11 @@ Result<Plan> make_plan(const RestoreRequest& request, const Window& window, cons
   auto target = request.target;
   std::uint32_t timeline = request.timeline.value_or(window.timeline);
   if (target.kind == Target::Kind::name) {
-    const Event* found = nullptr;
-    std::string known;
-    for (const auto& mark : window.marks) {
-      if (mark.name == target.name) found = &mark;
-      known += (known.empty() ? "" : ", ") + mark.name;
-    }
-    if (found == nullptr)
-      return fail(Kind::not_found, "TARGET_UNKNOWN",
-                  fmt::format("nobody set the mark \"{}\"{}", target.name, known.empty() ? "; there are none" : "; there are: " + known));
-    target.lsn = found->lsn;
-    if (!request.timeline) timeline = found->timeline;
+    auto mark = find_mark(target.name, window, request.timeline);
+    if (!mark) return tl::make_unexpected(mark.error());
+    target.lsn = mark->lsn;
+    target.name = mark->point;
+    if (!request.timeline) timeline = mark->timeline;
   }
   if (target.kind == Target::Kind::time && !request.timeline) {
     // Which timeline was the live one at that time; a later restore left what came after its own moment on the timeline before.
@@ -445,7 +461,7 @@ Result<Target> Target::parse(std::string_view text) {
     t.time = *moment;
     return t;
   }
-  static const std::regex name(R"([A-Za-z][A-Za-z0-9._-]{0,59})");
+  static const std::regex name(R"([A-Za-z][A-Za-z0-9._-]{0,62})");
   if (std::regex_match(text.begin(), text.end(), name)) {
     t.kind = Kind::name;
     t.name = std::string(text);
@@ -528,7 +544,8 @@ std::string to_json(const Window& w) {
                                    {"stored_bytes", b.stored_bytes},
                                    {"damaged", b.damaged}});
   for (const auto& m : w.marks)
-    marks.push_back(json::object{{"name", m.name}, {"at", to_text(m.at)}, {"lsn", m.lsn.str()}, {"timeline", m.timeline}});
+    marks.push_back(
+        json::object{{"name", m.name}, {"point", m.point}, {"at", to_text(m.at)}, {"lsn", m.lsn.str()}, {"timeline", m.timeline}});
   for (const auto& t : w.timelines)
     timelines.push_back(json::object{{"timeline", t.timeline}, {"at", to_text(t.at)}, {"lsn", t.lsn.str()}});
   return json::serialize(json::object{{"from", w.backups.empty() ? json::value(nullptr) : json::value(to_text(w.from))},

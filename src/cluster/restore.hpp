@@ -26,7 +26,7 @@ struct Target {
   Moment time{};
   Lsn lsn;
   std::string name;
-  /// A time (parse_moment), a position, "latest", or the name of a mark. TARGET_INVALID.
+  /// A time (parse_moment), a position, "latest", or the name of a mark or of its restore point. TARGET_INVALID.
   static Result<Target> parse(std::string_view text);
   [[nodiscard]] std::string str() const;
 };
@@ -99,8 +99,8 @@ std::string to_text(const RestoreReport& report);
 /// Reads what is there; `home` is a folder with a pgbackrest.conf (the repository's data folder if empty) and gets a scratch folder.
 Result<Window> read_window(const Repository& repository, const std::filesystem::path& home = {}, const std::filesystem::path& pg_bin = {});
 
-/// RESTORE_INTO_USED, TARGET_OUTSIDE_WINDOW (names the window), TARGET_UNKNOWN (names the marks), DISK_FULL, RESTORE_FAILED and what
-/// reading the repository and starting can say. What checks find is in the report.
+/// RESTORE_INTO_USED, TARGET_OUTSIDE_WINDOW (names the window), TARGET_UNKNOWN (names the marks), TARGET_AMBIGUOUS (names them), DISK_FULL,
+/// RESTORE_FAILED and what reading the repository and starting can say. What checks find is in the report.
 Result<RestoreReport> restore(RestoreRequest request);
 
 /// The restored cluster in `into` becomes the one in `data`, whose old one stays beside it as pgdata.before-…; with an empty `data` it
