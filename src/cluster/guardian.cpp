@@ -385,14 +385,12 @@ void Guardian::Impl::judge() {
   else
     solved("damage");
   if (prepared_now && !any)
-    problem("backup", false, "NO_BACKUP_YET", "there is no full backup yet: nothing can be restored",
+    problem("age", false, "NO_BACKUP_YET", "there is no full backup yet: nothing can be restored",
             "wait for the first one, or enishi backup --data " + data());
   else if (prepared_now && since(newest_backup) > 2 * 24 * 3600.0)
-    problem("backup", true, "BACKUP_OLD", "the newest good backup is of " + to_text(newest_backup), "enishi backup --data " + data());
-  else if (any) {
-    const std::lock_guard held(guard);
-    if (const auto at = problems.find("backup"); at != problems.end() && at->second.code != "BACKUP_FAILED") problems.erase(at);
-  }
+    problem("age", true, "BACKUP_OLD", "the newest good backup is of " + to_text(newest_backup), "enishi backup --data " + data());
+  else if (any)
+    solved("age");
   if (settings().drill_days > 0) {
     const std::lock_guard held(guard);
     const bool good =
@@ -835,7 +833,7 @@ void Guardian::Impl::work() {
         {
           const std::lock_guard held(guard);
           const auto at = problems.find("backup");
-          bad = at != problems.end() && at->second.code == "BACKUP_FAILED";
+          bad = at != problems.end();
           detail = bad ? at->second.detail : info.backups.empty() ? "" : info.backups.back().label;
         }
         answer(*request, !bad, detail);
@@ -863,8 +861,7 @@ void Guardian::Impl::work() {
         bool failed = false;
         {
           const std::lock_guard held(guard);
-          const auto at = problems.find("backup");
-          failed = at != problems.end() && at->second.code == "BACKUP_FAILED";
+          failed = problems.contains("backup");
         }
         failures = failed ? failures + 1 : 0;
         if (failed) next_try = steady_now() + std::min(seconds(15) * (1 << std::min(failures, 8)), seconds(3600));
