@@ -213,6 +213,51 @@ TEST(BackupFiles, take_lines_of_ones_own_pgbackrest_configuration) {
   EXPECT_EQ(wrong.error().code, "BACKUP_CONFIG_INVALID");
 }
 
+TEST(BackupPace, is_not_quickened_by_damaged_pages_and_the_last_good_backup_does_not_expire) {
+  using std::chrono::hours;
+  const auto at = now();
+  const auto made = [&](const char* type, int hours_ago, bool damaged, std::uint32_t timeline = 1) {
+    Backup b;
+    b.type = type;
+    b.finished = at - hours(hours_ago);
+    b.damaged = damaged;
+    b.timeline = timeline;
+    return b;
+  };
+  const auto due = [&](std::vector<Backup> backups, bool gap = false) {
+    RepositoryInfo info;
+    info.backups = std::move(backups);
+    const auto kind = backup_due(info, 14, 1, gap, at);
+    return !kind ? "none" : *kind == BackupKind::full ? "full" : "differential";
+  };
+  EXPECT_STREQ(due({}), "full");
+  EXPECT_STREQ(due({made("full", 2, false)}), "none");
+  EXPECT_STREQ(due({made("full", 30, false)}), "differential");
+  EXPECT_STREQ(due({made("full", 30, false), made("diff", 2, false)}), "none");
+  EXPECT_STREQ(due({made("full", 200, false), made("diff", 2, false)}), "full");
+  EXPECT_STREQ(due({made("full", 2, false)}, true), "differential");
+  EXPECT_STREQ(due({made("full", 2, false, 2)}), "differential");
+  EXPECT_STREQ(due({made("full", 1, true)}), "none") << "the same pages would be found again";
+  EXPECT_STREQ(due({made("full", 7, true)}), "full");
+  EXPECT_STREQ(due({made("full", 200, false), made("full", 1, true)}), "none");
+  EXPECT_STREQ(due({made("full", 200, false), made("full", 7, true)}), "full");
+  EXPECT_STREQ(due({made("full", 30, false), made("full", 7, true)}), "full") << "a differential one would stand on the damaged one";
+  EXPECT_STREQ(due({made("full", 30, false), made("diff", 5, true)}), "none");
+  EXPECT_STREQ(due({made("full", 30, false), made("diff", 7, true)}), "differential");
+  EXPECT_STREQ(due({made("full", 1, true, 2)}), "full") << "another database was put in place since";
+  EXPECT_STREQ(due({made("full", 1, true)}, true), "full");
+
+  const auto expires = [&](std::vector<Backup> backups) {
+    RepositoryInfo info;
+    info.backups = std::move(backups);
+    return may_expire(info, 14, at);
+  };
+  EXPECT_TRUE(expires({made("full", 500, false), made("full", 400, false), made("full", 2, false)}));
+  EXPECT_FALSE(expires({made("full", 500, false), made("full", 2, true)}));
+  EXPECT_FALSE(expires({made("full", 500, false), made("full", 400, true), made("full", 2, false)})) << "the window would stand on nothing";
+  EXPECT_TRUE(expires({made("full", 500, false), made("full", 400, true), made("full", 350, false), made("diff", 2, true)}));
+}
+
 /// A table of the test's own, whose rows know their transaction.
 constexpr const char* kTable =
     "create table exact (xid xid8 not null default pg_current_xact_id(), at timestamptz default clock_timestamp(), pad text default "

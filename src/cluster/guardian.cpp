@@ -218,9 +218,9 @@ struct Guardian::Impl {
 
   void work();
   bool prepare();
-  void look();
-  void backup(bool full, const std::string& why);
-  std::optional<bool> due() const;  ///< full?
+  bool look();
+  void backup(BackupKind kind, const std::string& why);
+  std::optional<BackupKind> due() const;
   bool drill_due() const;
   void run_drill();
   void answer(const Request& request, bool good, const std::string& detail);
@@ -705,45 +705,38 @@ bool Guardian::Impl::prepare() {
   return true;
 }
 
-void Guardian::Impl::look() {
+/// False when the repository cannot be read.
+bool Guardian::Impl::look() {
   auto read = repository.info();
   if (!read) {
     problem("info", read.error(), "df -h " + repository.folder().string());
-    return;
+    return false;
   }
   solved("info");
   const auto bytes = repository.stored_bytes();
   const std::lock_guard held(guard);
   info = std::move(*read);
   repository_bytes = bytes;
+  return true;
 }
 
-std::optional<bool> Guardian::Impl::due() const {
-  const std::lock_guard held(guard);
-  const double full_every = std::min(7U, settings().days) * 86400.0;
-  Moment full{}, any{};
-  std::uint32_t timeline = 0;
-  for (const auto& b : info.backups) {
-    if (b.damaged) continue;
-    if (b.type == "full") full = b.finished;
-    any = b.finished;
-    timeline = b.timeline;
-  }
-  if (full == Moment{} || since(full) > full_every) return true;
+std::optional<BackupKind> Guardian::Impl::due() const {
   std::error_code ec;
-  if (fs::exists(cluster.data() / kGap, ec)) return false;
-  if (since(any) > 86400.0 || timeline != static_cast<std::uint32_t>(number_of(observed, "timeline"))) return false;
-  return std::nullopt;
+  const bool gap = fs::exists(cluster.data() / kGap, ec);
+  const std::lock_guard held(guard);
+  return backup_due(info, settings().days, static_cast<std::uint32_t>(number_of(observed, "timeline")), gap, now());
 }
 
-void Guardian::Impl::backup(bool full, const std::string& why) {
+void Guardian::Impl::backup(BackupKind kind, const std::string& why) {
+  const bool full = kind == BackupKind::full;
+  std::vector<std::string> command{"backup", full ? "--type=full" : "--type=diff", "--start-fast", "--log-level-console=info"};
   {
     const std::lock_guard held(guard);
     running = full ? "full backup" : "differential backup";
+    if (!may_expire(info, settings().days, now())) command.emplace_back("--no-expire-auto");
   }
   const auto began = steady_now();
-  const auto done = repository.run({"backup", full ? "--type=full" : "--type=diff", "--start-fast", "--log-level-console=info"}, hours(48),
-                                   &stop_work, [](std::string_view) {});
+  const auto done = repository.run(command, hours(48), &stop_work, [](std::string_view) {});
   {
     const std::lock_guard held(guard);
     running.clear();
@@ -754,8 +747,12 @@ void Guardian::Impl::backup(bool full, const std::string& why) {
     log_info("backup done", {{"type", full ? "full" : "diff"}, {"seconds", took}, {"reason", why}});
     std::error_code ec;
     fs::remove(cluster.data() / kGap, ec);
-    look();
-    solved("backup");
+    // A list that cannot be read would say again that a backup is due.
+    if (look())
+      solved("backup");
+    else
+      problem("backup", true, "BACKUP_FAILED", "a backup was made, and the repository cannot be read",
+              fmt::format("df -h {}", repository.folder().string()));
   } else {
     problem("backup", true, "BACKUP_FAILED", "a backup failed: " + tail(done.output, 400),
             fmt::format("df -h {} ; enishi backup --data {}", repository.folder().string(), data()));
@@ -827,7 +824,7 @@ void Guardian::Impl::work() {
         }
       }
       if (request && request->kind == "BACKUP") {
-        backup(due().value_or(false), "asked for");
+        backup(due().value_or(BackupKind::differential), "asked for");
         bool bad = false;
         std::string detail;
         {
@@ -856,8 +853,8 @@ void Guardian::Impl::work() {
         next_look = steady_now() + minutes(5);
       }
       if (steady_now() < next_try || !cluster.wait_ready(Deadline::in(Millis(0)))) continue;
-      if (const auto full = due()) {
-        backup(*full, "due");
+      if (const auto kind = due()) {
+        backup(*kind, "due");
         bool failed = false;
         {
           const std::lock_guard held(guard);
@@ -973,6 +970,37 @@ void Guardian::Impl::receive() {
     }
     wait = steady_now() - began > seconds(30) ? Millis(500) : std::min(wait * 2, Millis(10000));
   }
+}
+
+std::optional<BackupKind> backup_due(const RepositoryInfo& info, unsigned days, std::uint32_t timeline, bool gap, Moment at) {
+  constexpr auto kAgain = hours(6);
+  Backup good_full, good;
+  bool on_damaged = false;  // a differential one would take over the pages of the full one
+  for (const auto& b : info.backups) {
+    if (b.type == "full") on_damaged = b.damaged;
+    if (b.damaged) continue;
+    if (b.type == "full") good_full = b;
+    good = b;
+  }
+  const bool full = good_full.finished == Moment{} || at - good_full.finished > hours(24) * std::min(7U, days) || on_damaged;
+  const auto kind = full ? BackupKind::full : BackupKind::differential;
+  if (gap) return kind;
+  if (!info.backups.empty())
+    if (const auto& newest = info.backups.back(); newest.damaged && newest.timeline == timeline)
+      return at - newest.finished > kAgain ? std::optional(kind) : std::nullopt;
+  if (full || at - good.finished > hours(24) || good.timeline != timeline) return kind;
+  return std::nullopt;
+}
+
+bool may_expire(const RepositoryInfo& info, unsigned days, Moment at) {
+  bool newest_good = true, kept_good = true;
+  for (const auto& b : info.backups) {
+    if (b.type != "full") continue;
+    newest_good = !b.damaged;
+    // Of those older than the window pgBackRest keeps the newest, on which the window stands.
+    if (at - b.finished >= hours(24) * days) kept_good = !b.damaged;
+  }
+  return newest_good && kept_good;
 }
 
 Guardian::Guardian(EmbeddedCluster& cluster, BackupSettings settings, std::vector<Check> checks, Pace pace)

@@ -13,6 +13,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cluster/cluster.hpp"
@@ -28,6 +29,14 @@ struct Pace {
   Millis first_work{500};      ///< after the cluster is ready
   Millis first_drill{600000};  ///< after the first backup
 };
+
+enum class BackupKind { differential, full };
+/// Which backup is due at `at`, if any. `gap`: WAL was written that nobody archived (kGap). One with damaged pages is no backup to restore
+/// from, but it is not made anew at once, which would find the same pages: after six hours.
+std::optional<BackupKind> backup_due(const RepositoryInfo& info, unsigned days, std::uint32_t timeline, bool gap, Moment at);
+/// Whether pgBackRest may expire what it takes for older than the window: not while it would count on a damaged full backup, for then the
+/// last good one could go.
+bool may_expire(const RepositoryInfo& info, unsigned days, Moment at);
 
 class Guardian {
  public:
