@@ -69,7 +69,7 @@ Result<int> cluster_command(Settings settings);
 struct RestoreCommand {
   std::string to = "latest", into;
   std::optional<unsigned> timeline;
-  bool list = false, promote = false, no_check = false, json = false;
+  bool list = false, promote = false, even_if_bad = false, no_check = false, json = false;
 };
 /// A new cluster beside the old one, or the list of what can be restored, or the swap.
 Result<int> restore_command(Settings settings, RestoreCommand command);

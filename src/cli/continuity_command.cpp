@@ -129,7 +129,7 @@ Result<int> list(const Settings& settings, bool as_json) {
 
 Result<int> promote(const Settings& settings, const RestoreCommand& command) {
   if (command.into.empty()) return fail(Kind::malformed, "CONFIG_INVALID", "say which restored cluster: --into DIR");
-  auto old = cluster::promote(command.into, settings.data);
+  auto old = cluster::promote(command.into, settings.data, command.even_if_bad);
   if (!old) return tl::make_unexpected(old.error());
   if (settings.data.empty())
     fmt::print("\"{0}\" is a normal data folder now: enishi serve --data {0}\n", command.into);
@@ -205,7 +205,7 @@ Task<Result<std::string>> chain_is_whole(pg::Lease& lease) {
 
 std::vector<cluster::Check> continuity_checks(std::optional<fs::path> list) {
   std::vector<cluster::Check> out;
-  if (list) out.push_back({"erasures", [list = *list](pg::Lease& lease) { return erase_again(lease, list); }});
+  if (list) out.push_back({"erasures", [list = *list](pg::Lease& lease) { return erase_again(lease, list); }, true});
   out.push_back({"history", [](pg::Lease& lease) { return chain_is_whole(lease); }});
   return out;
 }

@@ -175,6 +175,7 @@ int run(int argc, char** argv) {
   restore_group->add_flag(
       "--promote", restoring.promote,
       "Make --into the database of --data and keep the old one beside it; without --data, make it a normal data folder");
+  restore_group->add_flag("--even-if-bad", restoring.even_if_bad, "With --promote: although a check of the restore was bad");
   restore_group->add_flag("--no-check", restoring.no_check, "Leave out pg_amcheck, counts and the history's chain");
   restore_group->add_flag("--json", restoring.json, "Print JSON");
   auto* drill_group = app.add_subcommand("drill", "Restore a random moment, check it, remove it: a backup nobody tried is none");

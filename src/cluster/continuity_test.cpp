@@ -526,6 +526,21 @@ TEST_F(Restoring, refuses_what_it_cannot_reach_and_names_the_window) {
   ASSERT_TRUE(latest) << latest.error().detail;
   EXPECT_TRUE(latest->good()) << to_text(*latest);
   EXPECT_TRUE(rows_of(folder_.path / "latest") == numbers(ask(*cluster_, kAllXids)));
+  // A restore that was not good is not put in place by accident; what belongs to a restore is done without checks, too.
+  RestoreRequest unchecked{repository(), {}, folder_.path / "bad"};
+  unchecked.check = false;
+  unchecked.checks = {{"left", [](pg::Lease&) -> Task<Result<std::string>> { co_return fail(Kind::internal, "NOT_ASKED", "x"); }},
+                      {"done", [](pg::Lease&) -> Task<Result<std::string>> { co_return fail(Kind::internal, "NOT_DONE", "row 7"); }, true}};
+  auto unsound = restore(std::move(unchecked));
+  ASSERT_TRUE(unsound) << unsound.error().detail;
+  EXPECT_FALSE(unsound->good());
+  auto refused = promote(folder_.path / "bad", {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "RESTORE_BAD");
+  EXPECT_THAT(refused.error().detail, ::testing::HasSubstr("done: NOT_DONE: row 7"));
+  EXPECT_TRUE(fs::exists(folder_.path / "bad" / kQuiet));
+  EXPECT_TRUE(promote(folder_.path / "bad", {}, true));
+  EXPECT_FALSE(fs::exists(folder_.path / "bad" / kQuiet));
   const auto drilled =
       drill(repository(), folder_.path / "drill", {},
             {{"mine", [](pg::Lease&) -> Task<Result<std::string>> { co_return fail(Kind::internal, "CHAIN_BROKEN", "row 7"); }}});

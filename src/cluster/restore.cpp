@@ -370,6 +370,18 @@ CheckResult amcheck(const EmbeddedCluster& cluster, const std::atomic<bool>* sto
   return {"pg_amcheck", false, tail(done.output, 800)};
 }
 
+/// What is done to every restored cluster, and what the caller has it checked for.
+std::vector<CheckResult> more_checks(const EmbeddedCluster& cluster, const RestoreRequest& request) {
+  std::vector<CheckResult> out;
+  Session session(cluster.conninfo("postgres"), hours(12), "enishi-restore");
+  for (const auto& more : request.checks) {
+    if (!request.check && !more.always) continue;
+    auto said = session.with<std::string>(more.run);
+    out.push_back({more.name, said.has_value(), said ? *said : said.error().code + ": " + said.error().detail});
+  }
+  return out;
+}
+
 std::vector<CheckResult> check(const EmbeddedCluster& cluster, const RestoreRequest& request, RestoreReport& report) {
   std::vector<CheckResult> out;
   Session session(cluster.conninfo("postgres"), hours(12), "enishi-restore");
@@ -391,10 +403,6 @@ std::vector<CheckResult> check(const EmbeddedCluster& cluster, const RestoreRequ
   }
   out.push_back(amcheck(cluster, request.stop));
   (void)session.ask(sql::continuity::drop_amcheck);
-  for (const auto& more : request.checks) {
-    auto said = session.with<std::string>(more.run);
-    out.push_back({more.name, said.has_value(), said ? *said : said.error().code + ": " + said.error().detail});
-  }
   return out;
 }
 
@@ -722,22 +730,41 @@ Result<RestoreReport> restore(RestoreRequest request) {
   if (request.target.kind == Target::Kind::time && said.stop)
     report.stamped_backwards =
         stamped_backwards(repository, into, (*cluster)->binaries().bin, plan->timeline, report.end, request.target.time);
-  if (request.check) {
-    began = steady_now();
-    if (request.progress) request.progress({"check", 0, -1});
-    auto found = check(**cluster, request, report);
-    report.checks.insert(report.checks.end(), found.begin(), found.end());
-    report.check_seconds = elapsed(began);
-  }
+  began = steady_now();
+  if (request.progress) request.progress({"check", 0, -1});
+  const auto add = [&report](std::vector<CheckResult> found) { std::move(found.begin(), found.end(), std::back_inserter(report.checks)); };
+  if (request.check) add(check(**cluster, request, report));
+  add(more_checks(**cluster, request));
+  report.check_seconds = elapsed(began);
   (*cluster)->stop();
   cluster->reset();
-  fs::remove(into / "restore.unfinished", ec);
   for (const auto* name : {kWalScript, "spool"}) fs::remove_all(into / name, ec);
   if (auto done = put(into / kReport, to_json(report) + "\n", user); !done) return tl::make_unexpected(done.error());
+  fs::remove(into / "restore.unfinished", ec);
   return report;
 }
 
-Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data) {
+namespace {
+
+/// What a restore's report says against using what it made.
+Result<void> report_is_good(const fs::path& into) {
+  boost::system::error_code bad;
+  const auto report = json::parse(slurp(into / kReport), bad);
+  const auto* good = bad || !report.is_object() ? nullptr : report.get_object().if_contains("good");
+  if (good != nullptr && good->is_bool() && good->get_bool()) return {};
+  std::string wrong;
+  if (const auto* checks = good == nullptr ? nullptr : report.get_object().if_contains("checks"); checks != nullptr && checks->is_array())
+    for (const auto& c : checks->get_array())
+      if (!c.at("good").as_bool())
+        wrong += fmt::format("; {}: {}", std::string_view(c.at("name").as_string()), std::string_view(c.at("detail").as_string()));
+  return fail(Kind::conflict, "RESTORE_BAD",
+              fmt::format("\"{}\" was not restored well{}. Restore another moment, or use it all the same: --even-if-bad", into.string(),
+                          wrong.empty() ? ": it has no report" : wrong));
+}
+
+}  // namespace
+
+Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data, bool even_if_bad) {
   std::error_code ec;
   const auto into = fs::weakly_canonical(given_into, ec);
   auto user = database_user();
@@ -746,6 +773,8 @@ Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data)
     return fail(Kind::conflict, "NOT_RESTORED", fmt::format("\"{}\" holds no restored cluster that waits to be promoted", into.string()));
   auto from = take_lock(into, *user);
   if (!from) return tl::make_unexpected(from.error());
+  if (!even_if_bad)
+    if (auto good = report_is_good(into); !good) return tl::make_unexpected(good.error());
   if (given_data.empty()) {
     fs::remove(into / kQuiet, ec);
     return fs::path();

@@ -51,6 +51,7 @@ struct Progress {
 struct Check {
   std::string name;
   std::function<Task<Result<std::string>>(pg::Lease&)> run;
+  bool always = false;  ///< also without checks: what it does belongs to the restore itself
 };
 
 struct RestoreRequest {
@@ -104,9 +105,9 @@ Result<Window> read_window(const Repository& repository, const std::filesystem::
 Result<RestoreReport> restore(RestoreRequest request);
 
 /// The restored cluster in `into` becomes the one in `data`, whose old one stays beside it as pgdata.before-…; with an empty `data` it
-/// becomes a normal data folder where it is. Nothing may run in either. NOT_RESTORED, DATA_IN_USE, RESTORE_STALE. Returns where the old one
-/// is.
-Result<std::filesystem::path> promote(const std::filesystem::path& into, const std::filesystem::path& data);
+/// becomes a normal data folder where it is. Nothing may run in either. NOT_RESTORED, DATA_IN_USE, RESTORE_STALE; RESTORE_BAD when a check
+/// of its report is bad, unless `even_if_bad`. Returns where the old one is.
+Result<std::filesystem::path> promote(const std::filesystem::path& into, const std::filesystem::path& data, bool even_if_bad = false);
 
 struct DrillResult {
   bool good = false;
