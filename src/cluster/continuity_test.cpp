@@ -687,6 +687,34 @@ TEST_F(Restoring, waits_for_a_synchronous_receiver_goes_on_without_it_after_the_
   ASSERT_FALSE(risks.empty());
   EXPECT_GT(risks.back().at("seconds").to_number<double>(), 1.0);
   EXPECT_FALSE(risks.back().at("to").is_null());
+
+  // Settings that do not arrive are written again.
+  std::ofstream(data() / "pgdata" / kGuardianConf, std::ios::app) << "synchronous_standby_names = 'somebody_else'\n";
+  cluster_->reload();
+  const auto again = Deadline::in(Millis(20000));
+  while (slurp(data() / "pgdata" / kGuardianConf).find("somebody_else") != std::string::npos && !again.passed())
+    std::this_thread::sleep_for(50ms);
+  while ((state = ask(*cluster_, "show synchronous_standby_names")) != kReceiver && !again.passed()) std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(state, kReceiver);
+
+  // An interval that was open when Enishi was killed is not forgotten: the next one closes it, once.
+  end();
+  const auto from = to_text(now() - 60s);
+  std::ofstream(data() / "continuity.json") << R"({"at":")" << to_text(now() - 30s) << R"(","not_rpo_0":[{"from":")" << from
+                                            << R"(","to":null,"seconds":30}]})";
+  for (int i = 0; i < 2; ++i) {
+    cluster_ = started(quick(data(), true));
+    guard(settings);
+    ASSERT_TRUE(guardian_->wait_until(is_synchronous, Deadline::in(Millis(60000)))) << guardian_->status();
+    ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return parsed(s).at("not_rpo_0").as_array().back().at("to").is_string(); },
+                                      Deadline::in(Millis(60000))))
+        << guardian_->status();
+    end();
+  }
+  const auto lines = slurp(data() / "continuity.jsonl");
+  const auto found = lines.find(from);
+  ASSERT_NE(found, std::string::npos) << lines;
+  EXPECT_EQ(lines.find(from, found + 1), std::string::npos) << lines;
 }
 
 TEST(BackupDisk, that_is_full_raises_an_alarm_and_loses_nothing) {

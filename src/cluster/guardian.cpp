@@ -143,7 +143,7 @@ struct Guardian::Impl {
   std::uint64_t repository_bytes = 0;
   RepositoryInfo info;
   std::deque<std::pair<Moment, Lsn>> beats;  ///< heartbeats: when, and the position that holds it
-  bool synchronous = false;                  ///< commits wait now
+  bool synchronous = false;                  ///< commits are meant to wait now
   bool read_only = false;
   Moment outage_from{}, risk_from{};
   Lsn last_flushed;
@@ -157,6 +157,8 @@ struct Guardian::Impl {
   std::uint64_t ticks = 0;
   unsigned receiver_starts = 0;
   std::thread watcher, worker, receiving;
+  std::mutex conf_guard;  ///< taken before `guard`: one writes the settings at a time, and what is wanted last is written last
+  SteadyTime conf_tried{};
 
   [[nodiscard]] const BackupSettings& settings() const { return repository.settings(); }
   [[nodiscard]] std::string data() const { return cluster.data().string(); }
@@ -189,6 +191,7 @@ struct Guardian::Impl {
   }
 
   void write_conf() {
+    const std::lock_guard writing(conf_guard);
     bool wait = false, refuse = false;
     {
       const std::lock_guard held(guard);
@@ -199,7 +202,21 @@ struct Guardian::Impl {
       problem("settings", done.error(), "free space on the database's disk");
     else
       solved("settings");
+    conf_tried = steady_now();
     cluster.reload();
+  }
+  /// What could not be written, or did not arrive, is written again: a commit may wait for it.
+  void hold_conf() {
+    bool as_wanted = false;
+    {
+      const std::lock_guard held(guard);
+      as_wanted = !problems.contains("settings") && text_of(observed, "synchronous_standby_names") == (synchronous ? kReceiver : "");
+    }
+    const auto tried = [this] {
+      const std::lock_guard writing(conf_guard);
+      return conf_tried;
+    }();
+    if (!as_wanted && steady_now() - tried > seconds(5)) write_conf();
   }
 
   // Watching -------------------------------------------------------------------------------------------------------
@@ -208,6 +225,7 @@ struct Guardian::Impl {
   bool observe(Session& session);
   void synchronise();
   void end_risk(Moment until);
+  void take_up_risk(const json::object& before);
   void judge();
   void beat(Session& session);
   void take_requests(Session& session);
@@ -236,6 +254,18 @@ void Guardian::Impl::end_risk(Moment until) {
   const json::object line{{"from", to_text(risk_from)}, {"to", to_text(until)}, {"seconds", span}};
   (void)append_line(cluster.data() / kRiskFile, json::serialize(line), cluster.user());
   risk_from = Moment{};
+}
+
+/// An interval that was open when the Guardian before this one was killed: it goes on until commits wait, or ended with what that one knew.
+void Guardian::Impl::take_up_risk(const json::object& before) {
+  const auto& risks = field(before, "not_rpo_0");
+  if (!risks.is_array() || risks.get_array().empty() || !risks.get_array().back().is_object()) return;
+  const auto& last = risks.get_array().back().get_object();
+  const auto from = parse_moment(text_of(last, "from"));
+  if (!from || !field(last, "to").is_null()) return;
+  if (slurp(cluster.data() / kRiskFile).find("\"from\":\"" + to_text(*from) + "\"") != std::string::npos) return;  // it was ended since
+  risk_from = *from;
+  if (!settings().synchronous) end_risk(parse_moment(text_of(before, "at")).value_or(now()));
 }
 
 bool Guardian::Impl::observe(Session& session) {
@@ -629,6 +659,7 @@ void Guardian::Impl::watch() {
         answers = false;
       }
       if (answers) {
+        hold_conf();
         synchronise();
         if (steady_now() >= next_beat) {
           beat(writer);
@@ -648,6 +679,8 @@ void Guardian::Impl::watch() {
       {
         const std::lock_guard held(guard);
         for (const auto& [topic, p] : problems) codes += p.code + " ";
+        // Told at once, so that it is known when this process is killed.
+        if (risk_from != Moment{}) codes += to_text(risk_from);
       }
       if (codes != last_state || steady_now() >= next_look) {
         tell();
@@ -1010,8 +1043,10 @@ Guardian::Guardian(EmbeddedCluster& cluster, BackupSettings settings, std::vecto
     // An outage goes on over a restart.
     boost::system::error_code bad;
     const auto before = json::parse(slurp(raw->status_file), bad);
-    if (!bad && before.is_object())
+    if (!bad && before.is_object()) {
       raw->outage_from = parse_moment(text_of(object_of(before.get_object(), "wal"), "outage_since")).value_or(Moment{});
+      raw->take_up_risk(before.get_object());
+    }
   }
   raw->watcher = std::thread([raw] { raw->watch(); });
   raw->worker = std::thread([raw] { raw->work(); });

@@ -746,6 +746,14 @@ Result<RestoreReport> restore(RestoreRequest request) {
 
 namespace {
 
+/// Everything written to the disk of `path` is on it.
+bool on_disk(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done = fd >= 0 && syncfs(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  return done;
+}
+
 /// What a restore's report says against using what it made.
 Result<void> report_is_good(const fs::path& into) {
   boost::system::error_code bad;
@@ -815,6 +823,7 @@ Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data,
     const auto copied = run_command({{"/bin/cp", "-a", fresh, copy}, *user, {}, hours(48)});
     if (copied.status != 0)
       return fail(Kind::unavailable, "PROMOTE_FAILED", "the restored cluster could not be copied: " + tail(copied.output));
+    if (!on_disk(copy)) return tl::make_unexpected(unwritable(copy, errno));
     fresh = copy;
   }
   const auto live = data / "pgdata";
@@ -828,6 +837,8 @@ Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data,
     return tl::make_unexpected(unwritable(live, errno));
   }
   fs::copy_file(into / kReport, data / kReport, fs::copy_options::overwrite_existing, ec);
+  // The source goes only when a power cut would find its copy in its place.
+  if (!on_disk(data)) return tl::make_unexpected(unwritable(data, errno));
   from = Lock{};
   fs::remove_all(into, ec);
   return had ? old : fs::path();
