@@ -20,14 +20,14 @@ function typing(target: EventTarget | null): boolean {
   return target instanceof HTMLInputElement && !["checkbox", "radio", "button", "submit"].includes(target.type);
 }
 
-/** Plain keys of a page, when nobody types: useKeys({ n: claim }). A dialog that is open has them all to itself. */
+/** Plain keys of a page, when nobody types: useKeys({ n: claim }). A dialog or a menu that is open has them all to itself. */
 export function useKeys(keys: Record<string, () => void>) {
   const now = useRef(keys);
   now.current = keys;
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || composing(event) || typing(event.target)) return;
-      if (document.querySelector('[role="dialog"]')) return;
+      if (document.querySelector('[role="dialog"], [role="menu"]')) return;
       const act = now.current[event.key];
       if (!act) return;
       event.preventDefault();

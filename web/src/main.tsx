@@ -13,6 +13,16 @@ import { cache } from "./cache";
 import { router } from "./router";
 import { theme } from "./theme";
 
+// A page of the release before is asked for by a tab that is older than the server's: loaded again, the tab knows the new names. Once a
+// minute, lest a server without that file keeps it going round.
+window.addEventListener("vite:preloadError", (event) => {
+  const last = Number(sessionStorage.getItem("enishi.reloaded") ?? 0);
+  if (Date.now() - last < 60_000) return;
+  sessionStorage.setItem("enishi.reloaded", String(Date.now()));
+  event.preventDefault();
+  window.location.reload();
+});
+
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
 

@@ -1,4 +1,5 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
+import { Crash } from "./pages/crash";
 import { NotFound } from "./pages/not_found";
 import { LogInPage } from "./pages/log_in";
 import { WelcomePage } from "./pages/welcome";
@@ -34,6 +35,7 @@ const admin = createRoute({ getParentRoute: () => app, path: "/admin", beforeLoa
 
 export const router = createRouter({
   routeTree: root.addChildren([login, welcome, docs, app.addChildren([customers, customer, index, inquiries, newInquiry, inquiry, visits, compliance, imports, takeover, continuity, putBack, settings, section, views, admin])]),
+  defaultErrorComponent: Crash,
   // Texts stay texts: q=0312 is no number.
   parseSearch: (text) => Object.fromEntries(new URLSearchParams(text)),
   stringifySearch: (search) => {

@@ -133,9 +133,24 @@ function Events() {
   return null;
 }
 
+/** The name of the page in the browser's tab. */
+function useTitle() {
+  const { t } = useTranslation();
+  const { pathname } = useLocation();
+  const page = pages.find((p) => (p.to === "/" ? pathname === "/" : pathname === p.to || pathname.startsWith(`${p.to}/`)));
+  const name = page ? t(page.label) : pathname.startsWith("/settings") ? t("nav.settings") : undefined;
+  useEffect(() => {
+    document.title = name ? `${name} – Enishi` : "縁 Enishi";
+    return () => {
+      document.title = "縁 Enishi";
+    };
+  }, [name]);
+}
+
 export function Shell() {
   const { t } = useTranslation();
   const location = useLocation();
+  useTitle();
   const { data: me, error, isPending, refetch } = useSession();
   if (isPending) return <Center h="100%"><Loader size="sm" aria-label={t("common.loading")} /></Center>;
   if (error && me === undefined) return <div className="page"><ProblemAlert error={error} retry={() => void refetch()} /></div>;

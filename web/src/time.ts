@@ -10,8 +10,11 @@ function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return made;
 }
 
+/** Without the year while it is this one. */
 export const moment = (at: string | null | undefined) =>
-  at ? format({ month: "numeric", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(at)) : "";
+  at && today().slice(0, 4) !== today(0, Date.parse(at)).slice(0, 4)
+    ? fullMoment(at)
+    : at ? format({ month: "numeric", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(at)) : "";
 export const fullMoment = (at: string | null | undefined) =>
   at ? format({ year: "numeric", month: "numeric", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(at)) : "";
 export const clock = (at: string | null | undefined) => (at ? format({ hour: "2-digit", minute: "2-digit" }).format(new Date(at)) : "");

@@ -12,6 +12,7 @@ import { phoneText } from "../parts/customer";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { ruleText } from "../settings/rules";
+import { PickCustomer } from "./views";
 import { fullMoment, moment } from "../time";
 
 type Ban = Schemas["SolicitationBan"];
@@ -53,20 +54,23 @@ export function CompliancePage() {
   const { t } = useTranslation();
   const may = useMay();
   const [inForce, setInForce] = useState(true);
+  const [customer, setCustomer] = useState<string>();
   const [lifting, setLifting] = useState<Ban>();
   const bans = useInfiniteQuery({
-    queryKey: ["bans", inForce],
+    queryKey: ["bans", inForce, customer],
     initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/solicitation-bans", { query: { ...(inForce ? { in_force: true } : {}), cursor: pageParam } }),
+    queryFn: ({ pageParam }) => read("/v1/solicitation-bans", { query: { ...(customer ? { customer_id: customer } : inForce ? { in_force: true } : {}), cursor: pageParam } }),
     getNextPageParam: (last) => last.next_cursor ?? undefined,
   });
   const rules = useQuery({ queryKey: ["rules", "first"], queryFn: () => read("/v1/rules", { query: { limit: 100 } }) });
-  const rows = bans.data?.pages.flatMap((p) => p.items) ?? [];
+  // The server takes one filter; a customer's bans are few.
+  const rows = (bans.data?.pages.flatMap((p) => p.items) ?? []).filter((b) => !customer || !inForce || !b.lifted_at);
   return (
     <main className="page">
       <div className="twothirds">
         <section className="sheet">
           <div className="heading">{t("bans.title")}<Checkbox label={t("bans.inForce")} checked={inForce} onChange={(e) => setInForce(e.currentTarget.checked)} /></div>
+          {may("list_customers") && <Group className="pad"><PickCustomer id={customer} pick={setCustomer} /></Group>}
           <ProblemAlert error={bans.error} retry={() => void bans.refetch()} />
           {!bans.isPending && rows.length === 0 && <div className="pad faint">{t("bans.empty")}</div>}
           {rows.length > 0 && (

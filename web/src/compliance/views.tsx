@@ -14,7 +14,7 @@ import { Listing } from "../settings/record";
 import { fromInput, fullMoment } from "../time";
 
 /** A customer to filter by: found by name or phone, as everywhere. */
-function PickCustomer({ id, pick }: { id: string | undefined; pick: (id: string | undefined) => void }) {
+export function PickCustomer({ id, pick }: { id: string | undefined; pick: (id: string | undefined) => void }) {
   const { t } = useTranslation();
   const [find, setFind] = useState("");
   const known = useQuery({ queryKey: ["customer", id, "name"], enabled: Boolean(id), queryFn: () => read("/v1/customers/{customer_id}", { path: { customer_id: id as string } }) as Promise<{ display_name: string }> });

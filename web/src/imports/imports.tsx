@@ -161,7 +161,7 @@ export function ImportsPage() {
               <Table.Tbody>
                 {list.data?.items.map((i) => (
                   <Table.Tr key={i.id}>
-                    <Table.Td><button type="button" onClick={() => setShown(i.id)} style={{ all: "unset", cursor: "pointer", fontWeight: 600 }} tabIndex={0}>{i.file_name}</button><div className="faint" style={{ fontSize: 11.5 }}>{names.media(i.media_source_id)}</div></Table.Td>
+                    <Table.Td><button type="button" onClick={() => setShown(i.id)} className="link" style={{ fontWeight: 600 }}>{i.file_name}</button><div className="faint" style={{ fontSize: 11.5 }}>{names.media(i.media_source_id)}</div></Table.Td>
                     <Table.Td title={fullMoment(i.created_at)} style={{ whiteSpace: "nowrap" }}>{moment(i.created_at)}</Table.Td>
                     <Table.Td><Badge color={i.state === "DONE" ? "green" : i.state === "FAILED" ? "red" : "blue"}>{label("importState", i.state)}</Badge></Table.Td>
                     <Table.Td w="45%"><Bar row={i} /></Table.Td>

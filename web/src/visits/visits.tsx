@@ -176,7 +176,7 @@ export function VisitsPage() {
             <Table.Tbody>
               {visits.map((v) => (
                 <Table.Tr key={v.id} onClick={() => select(v.id)} style={{ cursor: "pointer" }} bg={search.id === v.id ? "light-dark(#eef3f9, #26313d)" : undefined}>
-                  <Table.Td><button type="button" onClick={() => select(v.id)} style={{ all: "unset", cursor: "pointer", fontWeight: 600 }} tabIndex={0}>{clock(v.starts_at)}–{clock(v.ends_at)}</button></Table.Td>
+                  <Table.Td><button type="button" onClick={() => select(v.id)} className="link" style={{ fontWeight: 600 }}>{clock(v.starts_at)}–{clock(v.ends_at)}</button></Table.Td>
                   <Table.Td><State state={v.state} /></Table.Td>
                   <Table.Td><Group gap={6}>{v.customer_name}<Flags flags={v.customer_flags} /></Group></Table.Td>
                   <Table.Td>{addressText(v.address)}</Table.Td>
