@@ -193,3 +193,24 @@ test("somebody calls in while a task is held: the desk shows and saves for the c
   assert.deepEqual([call.customer_id, call.outcome], [caller.inquiry.customer_id, "CALLBACK"]);
   assert.equal((await taskOf(made)).state, "ASSIGNED");
 });
+
+test("a caller who is not known, or withholds the number, is recorded at once and named later", async () => {
+  const who = await user("operator");
+  const known = await lead("非通 知子", who.api);
+  const page = await browser.page(who);
+  await page.locator("[data-next]").waitFor();
+  await page.keyboard.press("i");
+  await page.locator("[data-unknown-caller]").click();
+  await page.locator("[data-who-called]").waitFor();
+  const [call] = (await ok(who.api.get(`/v1/calls?operator_id=${who.id}`))).items;
+  assert.deepEqual([call.direction, call.customer_id, call.e164], ["INBOUND", null, null]);
+  await page.locator("textarea[name=memo]").fill("先週のチラシの件");
+  await page.locator("input[name=who]").fill("非通 知子");
+  await page.locator(`[data-pick='${known.inquiry.customer_id}']`).click();
+  await page.locator("[data-say]").click();
+  await page.locator("[data-who-called]").waitFor({ state: "detached" });
+  await page.locator("h1", { hasText: "非通 知子" }).waitFor();
+  assert.equal(await page.locator("textarea[name=memo]").inputValue(), "先週のチラシの件");
+  const now = await ok(who.api.get(`/v1/calls/${call.id}`));
+  assert.deepEqual([now.customer_id, now.inquiry_id], [known.inquiry.customer_id, known.inquiry.id]);
+});

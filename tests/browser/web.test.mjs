@@ -392,3 +392,149 @@ test("the API reference shows every operation, under the same policy", async () 
   assert.equal(await page.locator("details").count(), operations);
   assert.equal((await fetch(`${server.origin}/openapi.yaml`)).status, 200);
 });
+
+test("two people change different fields of one customer: each keeps their own, nothing is undone", async () => {
+  const made = await lead("別々 併子");
+  const id = made.inquiry.customer_id;
+  const page = await browser.page(supervisor, `/customers/${id}`);
+  await page.getByRole("button", { name: "編集" }).first().click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("備考").fill("私のメモ");
+  const now = await ok(admin.get(`/v1/customers/${id}`));
+  await ok(admin.patch(`/v1/customers/${id}`, { kana: "ベツベツ ヘイコ" }, now.version));
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await dialog.locator("[data-taken~=kana]").waitFor();
+  assert.equal(await dialog.locator("[data-theirs]").count(), 0, "nothing that both changed");
+  assert.equal(await dialog.getByLabel("カナ").inputValue(), "ベツベツ ヘイコ");
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const after = await ok(admin.get(`/v1/customers/${id}`));
+  assert.deepEqual([after.kana, after.notes], ["ベツベツ ヘイコ", "私のメモ"]);
+
+  // A part of the customer is merged alike, and does not end in a message that saving cannot mend.
+  await page.getByRole("button", { name: "編集" }).nth(1).click();
+  await dialog.getByLabel("メモ").fill("日中はこちら");
+  const phone = after.phones[0];
+  await ok(admin.patch(`/v1/customer-phones/${phone.id}`, { kind: "FIXED" }, phone.version));
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await dialog.locator("[data-taken~=kind]").waitFor();
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const [both] = (await ok(admin.get(`/v1/customers/${id}`))).phones;
+  assert.deepEqual([both.kind, both.note], ["FIXED", "日中はこちら"]);
+  browser.check(["412"]);
+});
+
+test("a held slot is given back before another is chosen; what was typed of the booking outlives a reload", async () => {
+  const { made, page } = await deskWith("枠替 選子");
+  await page.locator("[data-start]").click();
+  await page.locator("[data-outcome=APPOINTED]").click();
+  await page.locator(".slots .outcome").first().click();
+  await page.getByRole("button", { name: "この枠を仮押さえ" }).click();
+  await page.locator("[data-held]").waitFor();
+  await page.locator("textarea[name=verbatim]").fill("帯も見てほしい");
+  await page.reload();
+  await page.locator("[data-held]").waitFor();
+  assert.equal(await page.locator("textarea[name=verbatim]").inputValue(), "帯も見てほしい");
+  await page.locator("[data-change-slot]").click();
+  await page.locator("[data-held]").waitFor({ state: "detached" });
+  await page.locator(".slots .outcome").nth(1).click();
+  await page.getByRole("button", { name: "この枠を仮押さえ" }).click();
+  await page.locator("[data-held]").waitFor();
+  const states = server.sql(`select string_agg(state, ' ' order by id) from appointment where inquiry_id = '${made.inquiry.id}'`);
+  assert.equal(states, "CANCELLED HELD");
+  // No longer a choice between today and the 14th day only.
+  await page.locator("[data-change-slot]").click();
+  const shown = await page.locator("[data-window]").innerText();
+  await page.locator("[data-later]").click();
+  assert.notEqual(await page.locator("[data-window]").innerText(), shown);
+});
+
+test("taking in an inquiry lifts a ban only when the customer asked and somebody confirmed what that does", async () => {
+  const made = await lead("禁止 解子");
+  const id = made.inquiry.customer_id;
+  server.sql(`insert into solicitation_ban (id, customer_id, reason, source) values (new_id(), '${id}', 'もう結構', 'REQUEST')`);
+  const page = await browser.page(supervisor, `/inquiries/new?customer_id=${id}`);
+  const submit = page.getByRole("button", { name: "登録する" });
+  await page.getByText("再勧誘禁止が解除され").waitFor();
+  assert.ok(await submit.isDisabled());
+  await page.locator("input[name=customer_initiated]").uncheck();
+  await page.getByText("再勧誘禁止のままです").waitFor();
+  await submit.click();
+  await page.waitForURL(/\/customers\//);
+  assert.ok((await ok(admin.get(`/v1/customers/${id}`))).active_ban, "our own campaign lifts nothing");
+
+  await page.goto(`${server.origin}/inquiries/new?customer_id=${id}`);
+  await page.locator("input[name=lifts_ban]").check();
+  await submit.click();
+  await page.waitForURL(/\/customers\//);
+  assert.equal((await ok(admin.get(`/v1/customers/${id}`))).active_ban, null);
+});
+
+test("digits may be of full width, and an IME may compose them", async () => {
+  const made = await lead("全角 数子", "09077712345");
+  const page = await browser.page(supervisor, "/customers");
+  await page.getByRole("searchbox").fill("７１２３４５");
+  await page.getByRole("link", { name: "全角 数子" }).waitFor();
+  await page.goto(`${server.origin}/inquiries/new`);
+  await page.getByLabel("顧客を探す").fill("０９０ー７７７１ー２３４５");
+  await page.locator(`[data-pick='${made.inquiry.customer_id}']`).waitFor();
+  const quantity = page.getByLabel("数量");
+  await quantity.dispatchEvent("compositionstart");
+  await quantity.fill("１２ｋ");
+  assert.equal(await quantity.inputValue(), "１２ｋ", "left alone while it composes");
+  await quantity.dispatchEvent("compositionend");
+  await page.waitForFunction(() => document.querySelector("input[placeholder='数量']").value === "12");
+});
+
+test("an inquiry has a page: next action, owner, own fields and items are changed there, and it is lost with a reason", async () => {
+  await ok(admin.post("/v1/custom-fields", { entity: "inquiry", key: "storage", label_ja: "保管場所", label_en: "Storage", kind: "TEXT" }));
+  const made = await lead("一件 見子");
+  const id = made.inquiry.id;
+  const manager = await user("admin");
+  const page = await browser.page(manager, `/customers/${made.inquiry.customer_id}`);
+  await page.locator(`[data-inquiry='${id}']`).click();
+  await page.locator("[data-stage=NEW]").waitFor();
+  await page.locator("[data-edit]").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.locator("select[name=next_action]").selectOption("WAIT");
+  await dialog.locator("input[name=next_action_at]").fill(`${day(3)}T10:00`);
+  await dialog.locator("select[name=owner_id]").selectOption(manager.id);
+  await dialog.locator("input[name='custom.storage']").fill("蔵の二階");
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await dialog.waitFor({ state: "detached" });
+  await page.getByText("蔵の二階").waitFor();
+  const { inquiry } = await ok(admin.get(`/v1/inquiries/${id}`));
+  assert.deepEqual([inquiry.next_action, inquiry.owner_id, inquiry.custom.storage], ["WAIT", manager.id, "蔵の二階"]);
+
+  const [item] = made.items;
+  await page.locator(`[data-item='${item.id}'] button`).click();
+  await dialog.locator("input[name=quantity]").fill("4");
+  await dialog.getByRole("button", { name: "保存" }).click();
+  await page.locator(`[data-item='${item.id}']`, { hasText: "×4" }).waitFor();
+  await page.locator(`[data-item='${item.id}'] button`).click();
+  await dialog.getByRole("button", { name: "削除" }).click();
+  await page.locator(`[data-item='${item.id}']`).waitFor({ state: "detached" });
+
+  await page.locator("[data-move=LOST]").click();
+  await dialog.locator("input[name=reason]").fill("ほかで売った");
+  await dialog.getByRole("button", { name: "「失注」にする" }).click();
+  await page.locator("[data-stage=LOST]").waitFor();
+  await page.getByText("ほかで売った").waitFor();
+  const lost = await ok(admin.get(`/v1/inquiries/${id}`));
+  assert.deepEqual([lost.inquiry.stage, lost.inquiry.lost_reason, lost.open_tasks.length], ["LOST", "ほかで売った", 0]);
+});
+
+test("a call is planned from the customer's page", async () => {
+  const made = await lead("予定 架子");
+  server.sql(`update call_task set state = 'CANCELLED' where id = '${made.call_task.id}'`);
+  const page = await browser.page(supervisor, `/customers/${made.inquiry.customer_id}`);
+  await page.locator("[data-plan-call]").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.locator("select[name=kind]").selectOption("FOLLOW_UP");
+  await dialog.locator("input[name=note]").fill("査定額の返事");
+  await dialog.getByRole("button", { name: "予定する" }).click();
+  await dialog.waitFor({ state: "detached" });
+  const { tasks } = await ok(admin.get(`/v1/customers/${made.inquiry.customer_id}`));
+  assert.deepEqual(tasks.map((k) => [k.kind, k.note, k.inquiry_id]), [["FOLLOW_UP", "査定額の返事", made.inquiry.id]]);
+});
