@@ -49,7 +49,7 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
     <section className="sheet">
       <div className="heading">
         <span>
-          {t("inquiry.title")} <Badge>{label("stage", inquiry.stage)}</Badge> <span className="faint" style={{ fontWeight: 400 }}>{names.media(inquiry.media_source_id)}・{label("channel", inquiry.channel)}・{moment(inquiry.received_at)}</span>
+          <Link to="/inquiries/$inquiryId" params={{ inquiryId: inquiry.id }}>{t("inquiry.title")}</Link> <Badge>{label("stage", inquiry.stage)}</Badge> <span className="faint" style={{ fontWeight: 400 }}>{names.media(inquiry.media_source_id)}・{label("channel", inquiry.channel)}・{moment(inquiry.received_at)}</span>
         </span>
         <Button size="compact-xs" variant="subtle" onClick={() => setAdding(!adding)}>{t("inquiry.addItem")}</Button>
       </div>

@@ -12,7 +12,7 @@ import { holdEnterWhileComposing } from "../keyboard";
 import { NameLine, useCustomer, useNames, Warnings } from "../parts/customer";
 import { digits, DigitsInput } from "../parts/digits";
 import { CustomerHits } from "../parts/pick_customer";
-import { ProblemAlert } from "../parts/problem";
+import { ProblemAlert, problemText } from "../parts/problem";
 import { sayWhoCalled } from "../desk/who_called";
 
 interface Item { item_category_id: string; description: string; quantity: string }
@@ -71,7 +71,8 @@ export function NewInquiryPage() {
     setBusy(true);
     try {
       const made = await write("post", "/v1/inquiries", { body });
-      if (search.call_id) await sayWhoCalled(search.call_id, made.inquiry.customer_id, made.inquiry.id);
+      // The inquiry is there: who called can still be said at the desk.
+      if (search.call_id) await sayWhoCalled(search.call_id, made.inquiry.customer_id, made.inquiry.id).catch((e: unknown) => notifications.show({ message: problemText(e), color: "red" }));
       notifications.show({ message: t("inquiry.created"), color: "green" });
       void cache.invalidateQueries({ queryKey: ["tasks"] });
       void cache.invalidateQueries({ queryKey: ["customer", made.inquiry.customer_id] });
