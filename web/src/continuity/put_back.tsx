@@ -78,7 +78,7 @@ export function PutBackPage() {
   const [from, setFrom] = useState(toInput(new Date(Date.now() - 3_600_000)));
   const [to, setTo] = useState(toInput(new Date(Date.now() + 60_000)));
   const [shown, setShown] = useState<{ at: number; selection: Selection }>();
-  const imports = useQuery({ queryKey: ["imports"], enabled: kind === "IMPORT" && may("list_imports"), queryFn: () => read("/v1/imports", { query: { limit: 50 } }) });
+  const imports = useQuery({ queryKey: ["imports", "choice"], enabled: kind === "IMPORT" && may("list_imports"), queryFn: () => read("/v1/imports", { query: { limit: 200 } }) });
   const users = useUsers(kind === "PERSON");
   const selections: Record<Kind, Selection | undefined> = {
     REQUEST: request && fromInput(around) ? { kind, request_id: request.trim(), around: fromInput(around) as string } : undefined,

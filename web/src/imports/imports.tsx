@@ -3,9 +3,10 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
+import { fieldError, Problem, read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
 import { fieldSentence, label } from "../i18n";
+import { customName, useCustomFields } from "../parts/custom_fields";
 import { useNames } from "../parts/customer";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
@@ -55,6 +56,9 @@ function Rejects({ id }: { id: string }) {
 
 function Mapping({ one, done }: { one: Import; done: () => void }) {
   const { t } = useTranslation();
+  const own = useCustomFields("customer");
+  const ownOfInquiry = useCustomFields("inquiry");
+  const custom = new Map([...own.map((f) => [customName(f.key), f.label] as const), ...ownOfInquiry.map((f) => [`inquiry.${customName(f.key)}`, f.label] as const)]);
   const [mapping, setMapping] = useState<Record<number, string>>(() => Object.fromEntries(one.suggested_mapping.map((m) => [m.column, m.field])));
   const [asked, setAsked] = useState(true);
   const [error, setError] = useState<unknown>();
@@ -85,7 +89,7 @@ function Mapping({ one, done }: { one: Import; done: () => void }) {
               <Table.Td><b>{name || i + 1}</b></Table.Td>
               <Table.Td>
                 <NativeSelect aria-label={`${t("imports.field")}: ${name || i + 1}`} value={mapping[i + 1] ?? ""} onChange={(e) => { const v = e.currentTarget.value; setMapping((m) => ({ ...m, [i + 1]: v })); }}
-                  data={[{ value: "", label: t("imports.ignore") }, ...[...new Set([...fields, mapping[i + 1] ?? ""])].filter(Boolean).map((f) => ({ value: f, label: label("importField", f) }))]} />
+                  data={[{ value: "", label: t("imports.ignore") }, ...[...new Set([...fields, ...custom.keys(), mapping[i + 1] ?? ""])].filter(Boolean).map((f) => ({ value: f, label: custom.get(f) ?? label("importField", f) }))]} />
               </Table.Td>
               <Table.Td className="faint" style={{ fontSize: 12 }}>{one.preview.slice(0, 3).map((r) => r[i]).filter(Boolean).join(" / ")}</Table.Td>
             </Table.Tr>
@@ -101,6 +105,32 @@ function Mapping({ one, done }: { one: Import; done: () => void }) {
   );
 }
 
+/** One that failed goes on where it stopped, with the mapping it began with. */
+function GoOn({ one, done }: { one: Import; done: () => void }) {
+  const { t } = useTranslation();
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const start = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await write("post", "/v1/imports/{import_id}/start", { path: { import_id: one.id }, body: { mapping: one.mapping, customer_initiated: one.customer_initiated } });
+      await cache.invalidateQueries({ queryKey: ["imports"] });
+      done();
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Stack gap="xs" mt="xs">
+      <ProblemAlert error={error} />
+      <Group><Button size="compact-sm" loading={busy} onClick={() => void start()} data-go-on>{t("imports.goOn")}</Button></Group>
+    </Stack>
+  );
+}
+
 export function ImportsPage() {
   const { t } = useTranslation();
   const may = useMay();
@@ -108,28 +138,42 @@ export function ImportsPage() {
   const [file, setFile] = useState<File | null>(null);
   const [media, setMedia] = useState("");
   const [shown, setShown] = useState<string>();
+  const [known, setKnown] = useState<File>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  const list = useQuery({ queryKey: ["imports"], queryFn: () => read("/v1/imports", { query: { limit: 50 } }), refetchInterval: (q) => (q.state.data?.items.some((i) => i.state === "RUNNING") ? 1000 : false) });
+  const list = useInfiniteQuery({
+    queryKey: ["imports", "pages"],
+    initialPageParam: undefined as string | undefined,
+    queryFn: ({ pageParam }) => read("/v1/imports", { query: { limit: 50, cursor: pageParam } }),
+    getNextPageParam: (last) => last.next_cursor ?? undefined,
+    refetchInterval: (q) => (q.state.data?.pages.some((p) => p.items.some((i) => i.state === "RUNNING")) ? 1000 : false),
+  });
+  const rows = list.data?.pages.flatMap((p) => p.items) ?? [];
   const one = useQuery({ queryKey: ["imports", shown], enabled: Boolean(shown), queryFn: () => read("/v1/imports/{import_id}", { path: { import_id: shown as string } }), refetchInterval: (q) => (q.state.data?.state === "RUNNING" ? 1000 : false) });
   useEffect(() => {
     if (!media && names.mediaSources[0]) setMedia(names.mediaSources[0].id);
   }, [media, names.mediaSources]);
-  const upload = async (event: FormEvent) => {
-    event.preventDefault();
-    if (!file) return;
+  const bringIn = async (file: File, again: boolean) => {
     setBusy(true);
     setError(undefined);
+    setKnown(undefined);
     try {
-      const made = await write("post", "/v1/imports", { query: { media_source_id: media, file_name: file.name }, file });
+      const made = await write("post", "/v1/imports", { query: { media_source_id: media, file_name: file.name, ...(again ? { again } : {}) }, file });
       setShown(made.id);
+      // What comes back beyond that state is the import of the same file that was there before.
+      if (!again && made.state !== "UPLOADED") setKnown(file);
       setFile(null);
       await cache.invalidateQueries({ queryKey: ["imports"] });
     } catch (e) {
       setError(e);
+      if (e instanceof Problem && e.code === "FILE_IMPORTED") setKnown(file);
     } finally {
       setBusy(false);
     }
+  };
+  const upload = (event: FormEvent) => {
+    event.preventDefault();
+    if (file) void bringIn(file, false);
   };
   return (
     <main className="page">
@@ -142,24 +186,30 @@ export function ImportsPage() {
               <NativeSelect label={t("imports.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={fieldError(error, "?media_source_id")} />
               <Button type="submit" loading={busy} disabled={!file}>{t("imports.upload")}</Button>
             </Group>
+            {known && (
+              <Group mt="sm" className="warning" role="status">
+                <span>{t("imports.known", { file: known.name })}</span>
+                <Button size="compact-sm" variant="default" loading={busy} onClick={() => void bringIn(known, true)} data-again>{t("imports.again")}</Button>
+              </Group>
+            )}
           </form>
         )}
         {one.data && one.data.state === "UPLOADED" && may("start_import") && <Mapping key={one.data.id} one={one.data} done={() => void one.refetch()} />}
         {one.data && one.data.state !== "UPLOADED" && (
           <section className="sheet">
             <div className="heading">{one.data.file_name}<Badge color={one.data.state === "DONE" ? "green" : one.data.state === "FAILED" ? "red" : "blue"}>{label("importState", one.data.state)}</Badge></div>
-            <div className="pad"><Bar row={one.data} />{one.data.error && <div className="warning" style={{ marginTop: 6 }}>{one.data.error}</div>}</div>
+            <div className="pad"><Bar row={one.data} />{one.data.error && <div className="warning" style={{ marginTop: 6 }}>{one.data.error}</div>}{one.data.state === "FAILED" && may("start_import") && <GoOn key={one.data.id} one={one.data} done={() => void one.refetch()} />}</div>
           </section>
         )}
         {one.data && one.data.rejected > 0 && <Rejects id={one.data.id} />}
         <section className="sheet">
           <div className="heading">{t("imports.title")}</div>
           <ProblemAlert error={list.error} retry={() => void list.refetch()} />
-          {list.data?.items.length === 0 && <div className="pad faint">{t("imports.empty")}</div>}
-          {(list.data?.items.length ?? 0) > 0 && (
+          {list.isSuccess && rows.length === 0 && <div className="pad faint">{t("imports.empty")}</div>}
+          {rows.length > 0 && (
             <Table>
               <Table.Tbody>
-                {list.data?.items.map((i) => (
+                {rows.map((i) => (
                   <Table.Tr key={i.id}>
                     <Table.Td><button type="button" onClick={() => setShown(i.id)} className="link" style={{ fontWeight: 600 }}>{i.file_name}</button><div className="faint" style={{ fontSize: 11.5 }}>{names.media(i.media_source_id)}</div></Table.Td>
                     <Table.Td title={fullMoment(i.created_at)} style={{ whiteSpace: "nowrap" }}>{moment(i.created_at)}</Table.Td>
@@ -171,6 +221,7 @@ export function ImportsPage() {
               </Table.Tbody>
             </Table>
           )}
+          {list.hasNextPage && <div className="pad"><Button variant="default" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>{t("common.more")}</Button></div>}
         </section>
       </Stack>
     </main>

@@ -13,8 +13,9 @@ export type Address = Schemas["CustomerAddress"];
 export const readCustomer = (id: string, signal?: AbortSignal) => read("/v1/customers/{customer_id}", { path: { customer_id: id }, signal }) as Promise<Customer>;
 export const useCustomer = (id: string | null | undefined) =>
   useQuery({ queryKey: ["customer", id], enabled: Boolean(id), queryFn: ({ signal }) => readCustomer(id as string, signal) });
-export const useMedia = () => useQuery({ queryKey: ["media-sources", "list"], staleTime: 300_000, queryFn: () => read("/v1/media-sources") });
-export const useCategories = () => useQuery({ queryKey: ["item-categories", "list"], staleTime: 300_000, queryFn: () => read("/v1/item-categories") });
+// Those that are switched off too: what was taken in under them keeps its name.
+export const useMedia = () => useQuery({ queryKey: ["media-sources", "list"], staleTime: 300_000, queryFn: () => read("/v1/media-sources", { query: { inactive: true } }) });
+export const useCategories = () => useQuery({ queryKey: ["item-categories", "list"], staleTime: 300_000, queryFn: () => read("/v1/item-categories", { query: { inactive: true } }) });
 
 export function useNames() {
   const { i18n } = useTranslation();
@@ -26,8 +27,8 @@ export function useNames() {
       const c = categories?.find((x) => x.id === id);
       return c ? (i18n.language === "en" ? c.name_en : c.name_ja) : "";
     },
-    categories: categories ?? [],
-    mediaSources: media ?? [],
+    categories: (categories ?? []).filter((c) => c.active),
+    mediaSources: (media ?? []).filter((m) => m.active),
   };
 }
 

@@ -69,7 +69,7 @@ export function MediaSection() {
         { name: "position", label: t("settings.position"), hint: t("settings.positionHint"), kind: "number", min: 0, max: 1_000_000 },
         { name: "active", label: t("settings.activeHint"), kind: "check" },
       ]}
-      create={(body) => write("post", "/v1/media-sources", { body })} change={(id, body, version) => write("patch", "/v1/media-sources/{media_source_id}", { path: { media_source_id: id }, body, version })}
+      create={(body) => write("post", "/v1/media-sources", { body: withFalse(body, "active") })} change={(id, body, version) => write("patch", "/v1/media-sources/{media_source_id}", { path: { media_source_id: id }, body, version })}
       hide={(id, version) => write("delete", "/v1/media-sources/{media_source_id}", { path: { media_source_id: id }, version })} one={(id) => read("/v1/media-sources/{media_source_id}", { path: { media_source_id: id } })} />
   );
 }
