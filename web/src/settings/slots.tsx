@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Checkbox, Group, MultiSelect, NativeSelect, NumberInput, Stack, Table, TextInput } from "@mantine/core";
+import { ActionIcon, Button, Checkbox, Group, Modal, MultiSelect, NativeSelect, NumberInput, Stack, Table, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { IconX } from "@tabler/icons-react";
 import { useInfiniteQuery } from "@tanstack/react-query";
@@ -9,7 +9,8 @@ import { cache } from "../cache";
 import { holdEnterWhileComposing } from "../keyboard";
 import { useAreas } from "../parts/people";
 import { ProblemAlert, problemText } from "../parts/problem";
-import { clock, day, today } from "../time";
+import { useMay } from "../session";
+import { clock, day, fromInput, today } from "../time";
 import { useWeekdays } from "./appraisers";
 import { Listing } from "./record";
 
@@ -78,6 +79,55 @@ function Plan({ done }: { done: (area: string, from: string) => void }) {
   );
 }
 
+/** One slot of its own: a day or hours that no plan has. */
+function OneSlot({ area, from, close }: { area: string; from: string; close: () => void }) {
+  const { t } = useTranslation();
+  const areas = useAreas();
+  const [where, setWhere] = useState(area);
+  const [date, setDate] = useState(from);
+  const [begin, setBegin] = useState("10:00");
+  const [end, setEnd] = useState("12:00");
+  const [capacity, setCapacity] = useState<number | string>(1);
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  // 24:00 is no time that such an input takes: a slot until midnight ends at 00:00 of the day after.
+  const starts = fromInput(`${date}T${begin}`);
+  const ends = fromInput(end === "00:00" ? `${today(1, Date.parse(`${date}T12:00:00+09:00`))}T00:00` : `${date}T${end}`);
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (!starts || !ends) return;
+    setBusy(true);
+    setError(undefined);
+    try {
+      await write("post", "/v1/visit-slots", { body: { service_area_id: where, starts_at: starts, ends_at: ends, capacity: Number(capacity) } });
+      notifications.show({ message: t("common.saved"), color: "green" });
+      await refresh();
+      close();
+    } catch (e) {
+      setError(e);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Modal opened onClose={close} title={t("slots.one")} transitionProps={{ duration: 0 }}>
+      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
+        <Stack gap="sm">
+          <ProblemAlert error={error} shown={["/service_area_id", "/starts_at", "/ends_at", "/capacity"]} />
+          <NativeSelect label={t("visits.area")} value={where} onChange={(e) => setWhere(e.currentTarget.value)} data={(areas.data ?? []).filter((a) => a.active || a.id === area).map((a) => ({ value: a.id, label: a.name }))} error={fieldError(error, "/service_area_id")} name="slot-area" />
+          <TextInput type="date" label={t("visits.day")} required value={date} onChange={(e) => setDate(e.currentTarget.value)} name="slot-day" data-autofocus />
+          <Group grow align="start">
+            <TextInput type="time" label={t("rules.hoursFrom")} required value={begin} onChange={(e) => setBegin(e.currentTarget.value)} error={fieldError(error, "/starts_at")} name="slot-from" />
+            <TextInput type="time" label={t("rules.hoursTo")} required value={end} onChange={(e) => setEnd(e.currentTarget.value)} error={fieldError(error, "/ends_at")} name="slot-to" />
+            <NumberInput label={t("slots.capacity")} required min={0} max={1000} allowDecimal={false} value={capacity} onChange={setCapacity} error={fieldError(error, "/capacity")} name="slot-capacity" />
+          </Group>
+          <Group justify="flex-end"><Button variant="default" onClick={close}>{t("common.cancel")}</Button><Button type="submit" loading={busy} disabled={!where || !starts || !ends || capacity === ""} data-make-slot>{t("slots.makeOne")}</Button></Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
 /** Its capacity, changed in place: Enter or leaving the field saves; what is promised already is a lower bound. */
 function Capacity({ slot }: { slot: Slot }) {
   const { t } = useTranslation();
@@ -109,6 +159,8 @@ function Capacity({ slot }: { slot: Slot }) {
 export function SlotsSection() {
   const { t } = useTranslation();
   const areas = useAreas();
+  const may = useMay();
+  const [adding, setAdding] = useState(false);
   const [chosen, setChosen] = useState("");
   const [from, setFrom] = useState(today());
   const area = chosen || areas.data?.[0]?.id || "";
@@ -129,7 +181,7 @@ export function SlotsSection() {
           <NativeSelect label={t("visits.area")} value={area} onChange={(e) => setChosen(e.currentTarget.value)} data={(areas.data ?? []).map((a) => ({ value: a.id, label: a.name }))} />
           <TextInput type="date" label={t("slots.since")} value={from} onChange={(e) => e.currentTarget.value && setFrom(e.currentTarget.value)} />
         </Group>
-        <Listing title={t("slots.list")} about={t("slots.listAbout")} error={pages.error} retry={() => void pages.refetch()} empty={pages.isSuccess && rows.length === 0 && t("slots.empty")}
+        <Listing title={t("slots.list")} about={t("slots.listAbout")} add={may("create_visit_slot") && area ? () => setAdding(true) : undefined} addLabel={t("slots.one")} error={pages.error} retry={() => void pages.refetch()} empty={pages.isSuccess && rows.length === 0 && t("slots.empty")}
           head={[t("visits.day"), t("visits.time"), t("slots.taken"), t("slots.capacity")]} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined} loadingMore={pages.isFetchingNextPage}>
           {rows.map((s) => (
             <Table.Tr key={s.id} data-slot={s.id}>
@@ -138,6 +190,7 @@ export function SlotsSection() {
             </Table.Tr>
           ))}
         </Listing>
+        {adding && <OneSlot area={area} from={from} close={() => setAdding(false)} />}
       </div>
     </div>
   );
