@@ -267,6 +267,30 @@ export class Pair {
   }
 }
 
+/** One direction of a connection: what came first leaves first, whatever the delay was when it came. */
+function inOrder(from, to) {
+  const waiting = [];
+  let timer;
+  const pass = () => {
+    timer = undefined;
+    while (waiting.length > 0) {
+      const left = waiting[0].due - performance.now();
+      if (left > 0) {
+        timer = setTimeout(pass, Math.ceil(left));
+        return;
+      }
+      const { chunk } = waiting.shift();
+      if (to.destroyed) continue;
+      if (chunk === undefined) to.end();
+      else if (!to.write(chunk)) { from.pause(); to.once("drain", () => from.resume()); }
+    }
+  };
+  return (chunk, delay) => {
+    waiting.push({ chunk, due: performance.now() + delay });
+    if (timer === undefined) pass();
+  };
+}
+
 /**
  * Between Enishi and a source's socket: passes everything on, until it is told otherwise.
  *   const proxy = await Proxy.start(join(company.data, "socket/.s.PGSQL.5432"));
@@ -289,13 +313,13 @@ export class Proxy {
       self.pairs.add(pair);
       const end = () => { near.destroy(); far.destroy(); self.pairs.delete(pair); };
       for (const [from, to] of [[near, far], [far, near]]) {
+        const pass = inOrder(from, to);
         from.on("data", (chunk) => {
           if (self.hole) return;
-          if (self.delay > 0) setTimeout(() => { if (!to.destroyed) to.write(chunk); }, self.delay);
-          else if (!to.write(chunk)) { from.pause(); to.once("drain", () => from.resume()); }
+          pass(chunk, self.delay);
           if (self.cutAfter !== undefined && from === far && (self.cutAfter -= chunk.length) <= 0) { self.cutAfter = undefined; end(); }
         });
-        from.on("end", () => { if (!self.hole) to.end(); });
+        from.on("end", () => { if (!self.hole) pass(undefined, self.delay); });
         from.on("error", end);
         from.on("close", end);
       }
