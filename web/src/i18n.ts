@@ -44,6 +44,13 @@ export function sentence(code: string, detail: string, values: Record<string, un
   return i18n.t(`problem.${code}` as never, { defaultValue: detail || code, ...values }) as unknown as string;
 }
 
+/** The name of a field that a pointer means, as the forms call it; a field of no form is shown by its pointer. */
+export function fieldName(pointer: string): string {
+  const path = pointer.replace(/^[/?]/, "");
+  const name = path.split("/").filter((part) => !/^\d*$/.test(part)).at(-1) ?? path;
+  return i18n.t(["customer", "importField", "admin", "settings"].map((group) => `${group}.${name}`) as never, { defaultValue: path }) as unknown as string;
+}
+
 /** What is wrong with one field. The server's own words are English, and the more exact ones; its limits are kept in the others. */
 export function fieldSentence(code: string, detail: string): string {
   if (i18n.language === "en") return detail || code;

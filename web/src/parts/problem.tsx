@@ -1,7 +1,7 @@
 import { Alert, Button, Group } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { Problem } from "../api/client";
-import { fieldSentence, sentence } from "../i18n";
+import { fieldName, fieldSentence, sentence } from "../i18n";
 
 /** The sentence a user can act on. */
 export function problemText(error: unknown): string {
@@ -19,7 +19,7 @@ export function ProblemAlert({ error, shown = [], retry }: { error: unknown; sho
       {problemText(error)}
       {rest.map((e) => (
         <div key={e.pointer + e.code}>
-          {e.pointer.replace(/^[/?]/, "")}: {fieldSentence(e.code, e.detail)}
+          {fieldName(e.pointer)}: {fieldSentence(e.code, e.detail)}
         </div>
       ))}
       {retry && (
