@@ -288,7 +288,7 @@ function Desk() {
         {call && (customer.data || !customerId) && <WrapUp key={call.id} call={call} customer={customer.data} task={task} before={before} done={(r) => void finished(r)}
           top={<Group justify="space-between" gap="xs"><Phases call={call} />
             <Group gap="xs">
-              {held && <LeaseLeft until={lease.until} extend={extend} />}
+              {task && <LeaseLeft until={lease.until} extend={extend} />}
               {!call.talk_ended_at && <Button size="compact-sm" color="shu" onClick={hangUp} loading={busy} data-hang-up>{t("desk.hangUp")}<span className="key" aria-hidden>H</span></Button>}
             </Group>
           </Group>} />}

@@ -94,7 +94,7 @@ export function RecordForm({ title, fields, record, initial, about, save, reload
           <ProblemAlert error={error} shown={all.map(pointer)} />
           {all.map((f, i) => {
             const common = { label: f.label, description: f.hint, error: fieldError(error, pointer(f)), disabled: Boolean(record && f.fixed), name: f.name, required: f.required, "data-autofocus": i === 0 || undefined };
-            const value = values[f.name];
+            const value = values[f.name] ?? shownAs(f, undefined);
             switch (f.kind) {
               case "check":
                 return <Checkbox key={f.name} {...common} required={false} checked={Boolean(value)} onChange={(e) => set(f.name, e.currentTarget.checked)} />;
