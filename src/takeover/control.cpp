@@ -26,6 +26,10 @@ Task<Result<void>> begin(pg::Database& db, Mapping mapping, std::string conninfo
   co_await lease.begin(deadline);
   auto owned = co_await lease.run(statements::own, pg::params(mapping.domain, mapping.system), deadline);
   if (!owned) co_return tl::make_unexpected(std::move(owned.error()));
+  if (!owned->empty() && owned->boolean(0, 1))
+    co_return fail(Kind::conflict, "TAKEOVER_COMPLETED",
+                   "the takeover of " + mapping.domain +
+                       " was completed: Enishi's records are the only ones that are up to date, and a mirror would write over them");
   if (owned->empty() || !owned->boolean(0, 0))
     co_return fail(Kind::conflict, "DOMAIN_OWNED",
                    "the domain " + mapping.domain + " is not free to be mirrored from " + mapping.system +

@@ -26,7 +26,7 @@ constexpr Millis kLongStatement{600000};
 
 struct Metrics {
   metrics::Counter &batches, &rows, &stale, &rejects, &unseen;
-  metrics::Gauge &lag_bytes, &lag_seconds, &retained;
+  metrics::Gauge& retained;
   explicit Metrics(const std::string& domain)
       : batches(metrics::counter("enishi_takeover_batches_total", "Batches of a source's stream that were stored", {{"domain", domain}})),
         rows(metrics::counter("enishi_takeover_records_total", "Records of a source that were looked at", {{"domain", domain}})),
@@ -34,9 +34,6 @@ struct Metrics {
         rejects(metrics::counter("enishi_takeover_rejects_total", "Records that were refused here", {{"domain", domain}})),
         unseen(
             metrics::counter("enishi_takeover_invisible_total", "Fetches that came before their commit was visible", {{"domain", domain}})),
-        lag_bytes(metrics::gauge("enishi_takeover_lag_bytes", "Source's WAL that is not stored here yet", {{"domain", domain}})),
-        lag_seconds(
-            metrics::gauge("enishi_takeover_lag_seconds", "Age of the last change stored, when it was stored", {{"domain", domain}})),
         retained(metrics::gauge("enishi_takeover_retained_wal_bytes", "WAL that the slot holds back at the source", {{"domain", domain}})) {
   }
 };
@@ -397,7 +394,7 @@ Task<Result<void>> Mirror::create_slot() {
   if (s.began) ++s.era;
   s.identity = identity->system_id + "/" + std::to_string(identity->timeline);
   s.position = pgwire::lsn_text(*from);
-  auto begun = co_await local_.run(statements::begin_era, pg::params(domain_, s.era, s.identity, s.position, columns, nullptr), soon());
+  auto begun = co_await local_.run(statements::begin_era, pg::params(domain_, s.era, s.identity, s.position, columns), soon());
   if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
   s.phase = "COPYING";
   s.began = true;
@@ -429,7 +426,16 @@ Task<Result<void>> Mirror::note_chunks() {
     if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
     std::vector<std::string> bounds;
     for (std::size_t i = 0; i < rows->size(); ++i) bounds.emplace_back(rows->text(i, 0));
-    auto noted = co_await local_.run(statements::add_chunks, pg::params(domain_, s->era, bounds), Deadline::in(kLongStatement));
+    std::int64_t count = 0;
+    if (!bounds.empty()) {
+      auto parts = key_values(bounds.back(), s->mapping->root_key.size());
+      if (!parts) co_return fail(Kind::internal, "CHUNK_INVALID", "the chunk's bound is no key: " + bounds.back());
+      auto last =
+          co_await s->source->db().run(s->keys_last->statement, pg::Params(parts->begin(), parts->end()), Deadline::in(kLongStatement));
+      if (!last) co_return tl::make_unexpected(std::move(last.error()));
+      count = static_cast<std::int64_t>(bounds.size() - 1) * s->mapping->copy.chunk + static_cast<std::int64_t>(last->size());
+    }
+    auto noted = co_await local_.run(statements::add_chunks, pg::params(domain_, s->era, bounds, count), Deadline::in(kLongStatement));
     if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
     fault_point("copy.2");
   }
@@ -558,16 +564,15 @@ Task<> Mirror::pause(std::int64_t rows, std::chrono::nanoseconds fetched) {
 
 Task<Result<void>> Mirror::look_for_the_lost() {
   auto s = state_;
-  std::string last;
+  std::string after;
   while (s->era > 1 && !s->ending) {
-    auto rows = co_await local_.run(statements::unseen_keys, pg::params(domain_, s->mapping->system, s->era, kKeysAFetch),
+    auto rows = co_await local_.run(statements::unseen_keys, pg::params(domain_, s->mapping->system, s->era, after, kKeysAFetch),
                                     Deadline::in(kLongStatement));
     if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
     std::vector<std::string> keys;
     for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
-    // A record that is refused here keeps its old era, and must not be looked at for ever.
-    if (keys.empty() || keys.front() == last) break;
-    last = keys.front();
+    if (keys.empty()) break;
+    after = keys.back();  // a record that is refused here keeps its old era, and is looked at once all the same
     auto done = co_await refresh(std::move(keys), {}, nullptr);
     if (!done) co_return tl::make_unexpected(std::move(done.error()));
   }
@@ -622,16 +627,7 @@ Task<Result<Applied>> Mirror::store(Batch batch, const pgwire::ChangeBatch* adva
       metrics->rows.add(batch.records.size() + batch.absent.size());
       metrics->stale.add(static_cast<std::uint64_t>(done->stale));
       metrics->rejects.add(static_cast<std::uint64_t>(done->rejected));
-      if (advance != nullptr) {
-        metrics->batches.add();
-        if (!advance->transactions.empty()) {
-          const auto now =
-              std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-          metrics->lag_seconds.set(static_cast<double>(now - advance->transactions.front().committed_at) / 1e6);
-        }
-        if (advance->position != 0)
-          metrics->lag_bytes.set(static_cast<double>(s->stream->replication().server_end()) - static_cast<double>(advance->position));
-      }
+      if (advance != nullptr) metrics->batches.add();
       co_return done;
     }
     co_await lease.rollback(soon());

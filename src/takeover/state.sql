@@ -19,9 +19,11 @@ where d.system = excluded.system
 returning d.phase
 
 -- name: own :optional
--- (domain, system): the domain belongs to the legacy system from now on, if it belonged to nobody.
-select case when o.state = 'LOCAL' then move_domain(o.domain, 'LOCAL', o.epoch, 'LEGACY', $2) else o.system = $2 and o.state <> 'LOCAL' end
-  from domain_ownership o where o.domain = $1
+-- (domain, system): the domain belongs to the legacy system from now on, if it belonged to nobody; and whether it is Enishi's after a takeover that
+-- was completed (its last steps may still be due): what is written here since then is nowhere else.
+select case when o.state <> 'LOCAL' then o.system = $2 when d.domain is null then move_domain(o.domain, 'LOCAL', o.epoch, 'LEGACY', $2) else false end,
+       o.state = 'LOCAL' and d.domain is not null
+  from domain_ownership o left join takeover_domain d on d.domain = o.domain where o.domain = $1
 
 -- name: domains :many
 select d.domain from takeover_domain d where d.phase in ('CREATING', 'COPYING', 'STREAMING') order by d.domain
@@ -41,8 +43,8 @@ select pg_advisory_unlock(1162760522, $1::integer)
 select 1
 
 -- name: begin_era :exec
--- (domain, era, identity, position, columns, rows): the slot is made; every key is looked at from here.
-update takeover_domain set phase = 'COPYING', era = $2::integer, source_identity = $3, position = $4::pg_lsn, columns = $5::jsonb, rows_estimate = $6::bigint,
+-- (domain, era, identity, position, columns): the slot is made; every key is looked at from here. How many there are is known with the chunks.
+update takeover_domain set phase = 'COPYING', era = $2::integer, source_identity = $3, position = $4::pg_lsn, columns = $5::jsonb, rows_estimate = null,
        copy_started_at = null, copy_finished_at = null, stop_code = null, stop_detail = null, changed_at = now() where domain = $1
 
 -- name: forget_slot :exec
@@ -52,9 +54,9 @@ update takeover_domain set phase = 'CREATING', changed_at = now() where domain =
 select exists (select from takeover_chunk c where c.domain = $1 and c.era = $2::integer)
 
 -- name: add_chunks :exec
--- (domain, era, bounds): chunk n goes from bound n to bound n + 1; the first and the last are open.
+-- (domain, era, bounds, rows): chunk n goes from bound n to bound n + 1; the first and the last are open.
 with old as (delete from takeover_chunk c where c.domain = $1 and c.era < $2::integer),
-started as (update takeover_domain set copy_started_at = now() where domain = $1)
+started as (update takeover_domain set copy_started_at = now(), rows_estimate = $4::bigint where domain = $1)
 insert into takeover_chunk (domain, era, number, from_key, to_key)
 select $1, $2::integer, n, case when n > 1 then ($3::text[])[n] end, ($3::text[])[n + 1] from generate_series(1, greatest(cardinality($3::text[]), 1)) n
 on conflict do nothing
@@ -69,8 +71,9 @@ update takeover_chunk set done_at = now(), rows = $4::integer where domain = $1 
 select set_config('synchronous_commit', 'off', true)
 
 -- name: unseen_keys :many
--- Keys of earlier eras that no chunk of this one met: gone, or the source lost them. (domain, system, era, limit)
-select i.legacy_key from legacy_identity i where i.domain = $1 and i.system = $2 and i.era < $3::integer and not i.deleted order by i.legacy_key limit $4::integer
+-- Keys of earlier eras that no chunk of this one met: gone, or the source lost them. (domain, system, era, after, limit)
+select i.legacy_key from legacy_identity i where i.domain = $1 and i.system = $2 and i.era < $3::integer and not i.deleted and i.legacy_key > $4
+ order by i.legacy_key limit $5::integer
 
 -- name: copied :exec
 update takeover_domain set phase = 'STREAMING', copy_finished_at = now(), changed_at = now() where domain = $1 and phase = 'COPYING'

@@ -69,10 +69,10 @@ select set_read_only($1::text, $2::text)
 update takeover_domain set phase = 'DONE', changed_at = now() where domain = $1
 
 -- name: queued :many
--- (domain, after xid, after id, limit, whether writers are kept off)
+-- (domain, limit, whether writers are kept off): from the first row that is there, for one whose transaction began before others may be written after them
 select r.xid::text, r.id, r.record_id from takeover_reverse r
- where r.domain = $1 and (r.xid, r.id) > ($2::text::xid8, $3::bigint) and ($5::boolean or r.xid < pg_snapshot_xmin(pg_current_snapshot()))
- order by r.xid, r.id limit $4
+ where r.domain = $1 and ($3::boolean or r.xid < pg_snapshot_xmin(pg_current_snapshot()))
+ order by r.xid, r.id limit $2
 
 -- name: retried :many
 -- (domain, all): failures whose time has come
@@ -95,14 +95,12 @@ select adopt_children($1::uuid[], $2::uuid[], $3::uuid[])
 select learn_identity($1, $2, k.key, k.id, $5) from unnest($3::text[], $4::uuid[]) k(key, id)
 
 -- name: unlearned :many
--- (domain, system, xid, id): records of the queue that were written back, and whose key was never stored here
-select distinct r.record_id from takeover_reverse r
- where r.domain = $1 and (r.xid, r.id) <= ($3::text::xid8, $4::bigint)
-   and not exists (select from legacy_identity i where i.system = $2 and i.domain = $1 and i.id = r.record_id)
+-- (domain, system, records): those whose key is not known here
+select r.id from unnest($3::uuid[]) r(id) where not exists (select from legacy_identity i where i.system = $2 and i.domain = $1 and i.id = r.id)
 
 -- name: forget_queued :exec
--- (domain, xid, id)
-delete from takeover_reverse r where r.domain = $1 and (r.xid, r.id) <= ($2::text::xid8, $3::bigint)
+-- (domain, xids, ids): the rows that were read, and no others
+delete from takeover_reverse r using unnest($2::text[], $3::bigint[]) q(xid, id) where r.domain = $1 and r.xid = q.xid::xid8 and r.id = q.id
 
 -- name: note_failure :exec
 -- (domain, record, code, detail)

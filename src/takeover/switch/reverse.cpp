@@ -249,25 +249,22 @@ Task<Result<std::vector<ToWrite>>> records_of(const Place& place, std::vector<st
   co_return out;
 }
 
-/// What a crash left between the source's commit and ours: keys that were never stored here, and rows of the queue that are done.
-Task<Result<void>> tidy_up(const Place& place, std::string xid, std::string id, int era, Deadline deadline) {
-  auto rows = co_await place.local->run(s::unlearned, pg::params(place.domain(), place.system(), xid, id), deadline);
+/// Of these records, the keys that a crash kept from being stored here: without them, they would be made a second time at the source.
+Task<Result<void>> learn_lost_keys(const Place& place, std::vector<std::string> wanted, int era, Deadline deadline) {
+  auto rows = co_await place.local->run(s::unlearned, pg::params(place.domain(), place.system(), wanted), deadline);
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-  std::vector<pg::Step> steps;
-  if (!rows->empty()) {
-    std::vector<std::string> ids;
-    for (std::size_t i = 0; i < rows->size(); ++i) ids.emplace_back(rows->text(i, 0));
-    auto keys = co_await place.source->db().run(at::reversed_keys, pg::params(ids), deadline);
-    if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
-    std::vector<std::string> records, learnt;
-    for (std::size_t i = 0; i < keys->size(); ++i) {
-      records.emplace_back(keys->text(i, 0));
-      learnt.emplace_back(keys->text(i, 1));
-    }
-    steps.push_back({s::learn_identities, pg::params(place.system(), place.domain(), learnt, records, era)});
+  if (rows->empty()) co_return Result<void>();
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < rows->size(); ++i) ids.emplace_back(rows->text(i, 0));
+  auto keys = co_await place.source->db().run(at::reversed_keys, pg::params(ids), deadline);
+  if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
+  if (keys->empty()) co_return Result<void>();
+  std::vector<std::string> records, learnt;
+  for (std::size_t i = 0; i < keys->size(); ++i) {
+    records.emplace_back(keys->text(i, 0));
+    learnt.emplace_back(keys->text(i, 1));
   }
-  steps.push_back({s::forget_queued, pg::params(place.domain(), xid, id)});
-  auto done = co_await place.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
+  auto done = co_await place.local->run(s::learn_identities, pg::params(place.system(), place.domain(), learnt, records, era), deadline);
   if (!done) co_return tl::make_unexpected(std::move(done.error()));
   co_return Result<void>();
 }
@@ -289,10 +286,9 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
   co_await lease.begin(deadline, "begin isolation level read committed");
   auto begun = co_await lease.run(at::begin_reverse, pg::params(place.domain(), fence->epoch), deadline);
   if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
-  std::string xid(begun->text(0, 0)), id(begun->text(0, 1));
   const bool all = writers == Writers::kept_off;
-  if (auto tidied = co_await tidy_up(place, xid, id, own->era, deadline); !tidied) co_return tl::make_unexpected(std::move(tidied.error()));
-  auto queued = co_await place.local->run(s::queued, pg::params(place.domain(), xid, id, kBatch, all), deadline);
+  // What a crash kept from being forgotten is written once more, which changes nothing.
+  auto queued = co_await place.local->run(s::queued, pg::params(place.domain(), kBatch, all), deadline);
   if (!queued) co_return tl::make_unexpected(std::move(queued.error()));
   auto retried = co_await place.local->run(s::retried, pg::params(place.domain(), all), deadline);
   if (!retried) co_return tl::make_unexpected(std::move(retried.error()));
@@ -301,14 +297,18 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
     co_return out;
   }
   std::set<std::string> ids;
-  for (std::size_t i = 0; i < queued->size(); ++i) ids.emplace(queued->text(i, 2));
-  for (std::size_t i = 0; i < retried->size(); ++i) ids.emplace(retried->text(i, 0));
-  if (!queued->empty()) {
-    xid = queued->text(queued->size() - 1, 0);
-    id = queued->text(queued->size() - 1, 1);
+  std::vector<std::string> read_xids, read_ids;
+  for (std::size_t i = 0; i < queued->size(); ++i) {
+    read_xids.emplace_back(queued->text(i, 0));
+    read_ids.emplace_back(queued->text(i, 1));
+    ids.emplace(queued->text(i, 2));
   }
+  for (std::size_t i = 0; i < retried->size(); ++i) ids.emplace(retried->text(i, 0));
   out.more = queued->size() >= static_cast<std::size_t>(kBatch);
-  auto records = co_await records_of(place, std::vector<std::string>(ids.begin(), ids.end()), deadline);
+  const std::vector<std::string> wanted(ids.begin(), ids.end());
+  if (auto learnt = co_await learn_lost_keys(place, wanted, own->era, deadline); !learnt)
+    co_return tl::make_unexpected(std::move(learnt.error()));
+  auto records = co_await records_of(place, wanted, deadline);
   if (!records) co_return tl::make_unexpected(std::move(records.error()));
   fault_point("REVERSE_READ");
   Writer writer(place, lease, deadline);
@@ -322,6 +322,9 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
     auto noted = co_await place.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
     if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
   }
+  // The place is for who looks at it. Its row in the stream is what tells this transaction from a foreign one.
+  const std::string xid = read_xids.empty() ? std::string(begun->text(0, 0)) : read_xids.back(),
+                    id = read_ids.empty() ? std::string(begun->text(0, 1)) : read_ids.back();
   auto noted = co_await lease.run(at::note_reversed, pg::params(place.domain(), xid, id, writer.new_records, writer.new_keys), deadline);
   if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
   fault_point("REVERSE_WRITE");
@@ -333,7 +336,7 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
   if (!writer.adopted.records.empty())
     steps.push_back({s::adopt_children, pg::params(writer.adopted.records, writer.adopted.derived, writer.adopted.ids)});
   if (!retried->empty()) steps.push_back({s::forget_failures, pg::params(place.domain(), writer.written)});
-  steps.push_back({s::forget_queued, pg::params(place.domain(), xid, id)});
+  steps.push_back({s::forget_queued, pg::params(place.domain(), read_xids, read_ids)});
   auto forgotten = co_await place.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
   if (!forgotten) co_return tl::make_unexpected(std::move(forgotten.error()));
   out.records = static_cast<std::int64_t>(writer.written.size());
