@@ -223,6 +223,12 @@ Result<Mapping> parse_mapping(MappingFiles files) {
   }
   const auto name = "mapping." + out.system + "." + out.domain;
   out.forward = owned(name + ".forward", forward[0], pg::Rowcount::many);
+  // The first column's type is the source's to know: it is found by an index, and the rest by the text.
+  const auto key = key_expression(out.root_key);
+  out.rooted = owned(name + ".rooted",
+                     "select " + key + " from " + quote_table(out.root_table) + " r where r." + quote_identifier(out.root_key[0]) +
+                         " = any ($1) and " + key + " = any ($2::text[])",
+                     pg::Rowcount::many);
   for (auto& table : out.tables)
     if (!table.root_sql.empty()) table.root_keys = owned(name + ".roots", table.root_sql, pg::Rowcount::many);
   for (const auto& statement : reverse_statements(files.reverse))
@@ -256,6 +262,24 @@ std::string legacy_key(const std::vector<std::string>& values) {
     out += json_quote(value);  // as escape_json of PostgreSQL writes it: a key made there is the same text
   }
   return out + "]";
+}
+
+std::string key_expression(const std::vector<std::string>& columns) {
+  if (columns.size() == 1) return "r." + quote_identifier(columns[0]) + "::text";
+  std::string out;
+  for (const auto& column : columns) out += (out.empty() ? "r." : ", r.") + quote_identifier(column) + "::text";
+  return "jsonb_build_array(" + out + ")::text";
+}
+
+RootedKeys rooted_keys(const Mapping& mapping, const std::vector<std::string>& keys) {
+  RootedKeys out;
+  for (const auto& key : keys) {
+    auto values = key_values(key, mapping.root_key.size());
+    if (!values) continue;
+    out.first.push_back(std::move(values->front()));
+    out.keys.push_back(key);
+  }
+  return out;
 }
 
 std::optional<std::vector<std::string>> key_values(std::string_view key, std::size_t parts) {

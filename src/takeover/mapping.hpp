@@ -44,6 +44,7 @@ struct Mapping {
   CopyLimits copy;
   MappingFiles files;
   std::shared_ptr<pg::Statement> forward;               ///< ($1 text[]) → (key text, record jsonb, links jsonb)
+  std::shared_ptr<pg::Statement> rooted;                ///< ($1 first parts of keys, $2 text[] keys) → those in the root table
   std::vector<std::shared_ptr<pg::Statement>> reverse;  ///< ($1 text, $2 jsonb); the last one returns the legacy key
 
   [[nodiscard]] const SourceTable* table(std::string_view name) const;
@@ -67,11 +68,19 @@ struct Mapping {
 /// The other way round; `parts` values are expected.
 [[nodiscard]] std::optional<std::vector<std::string>> key_values(std::string_view key, std::size_t parts);
 
+/// What `rooted` takes for these keys; those that are none of the root table's are left out.
+struct RootedKeys {
+  std::vector<std::string> first, keys;
+};
+[[nodiscard]] RootedKeys rooted_keys(const Mapping& mapping, const std::vector<std::string>& keys);
+
 /// The single statements of an SQL text: split at ; outside strings, dollar quotes, identifiers and comments; empty ones dropped.
 [[nodiscard]] std::vector<std::string> split_sql(std::string_view text);
 
 /// "schema"."table" of a name as mappings write it, and a single quoted identifier.
 [[nodiscard]] std::string quote_table(std::string_view name);
 [[nodiscard]] std::string quote_identifier(std::string_view name);
+/// A key as text, of these columns of the row r.
+[[nodiscard]] std::string key_expression(const std::vector<std::string>& columns);
 
 }  // namespace enishi::takeover

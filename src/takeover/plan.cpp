@@ -486,10 +486,15 @@ class Planner {
     const double spent = std::chrono::duration<double>(steady_now() - began).count();
     // Twice the time for the other side, shared by the workers.
     plan_.seconds = std::ceil(spent / static_cast<double>(keys.size()) * static_cast<double>(plan_.rows) * 2 / mapping_->copy.workers);
-    if (!fetched.absent.empty())
+    fetched.hidden.insert(fetched.hidden.end(), fetched.absent.begin(), fetched.absent.end());  // asked for as the root table has them
+    if (!fetched.hidden.empty())
       note("ERROR", "FORWARD", "forward.sql",
-           std::to_string(fetched.absent.size()) + " of " + std::to_string(keys.size()) +
-               " roots that are there gave no record (an inner join, or another form of the key?), first: " + fetched.absent.front());
+           std::to_string(fetched.hidden.size()) + " of " + std::to_string(keys.size()) +
+               " roots that are there gave no record (an inner join, or another form of the key?), first: " + fetched.hidden.front());
+    if (!fetched.failed.empty())
+      note("ERROR", "FORWARD", "forward.sql",
+           "it fails on " + std::to_string(fetched.failed.size()) + " of " + std::to_string(keys.size()) +
+               " roots, first: " + fetched.failed.front().first + ": " + fetched.failed.front().second);
     const std::set<std::string> asked(keys.begin(), keys.end());
     std::set<std::string> links;
     for (const auto& record : fetched.records) {

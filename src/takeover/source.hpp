@@ -40,7 +40,9 @@ struct FetchedRecord {
 struct Fetched {
   Version version;
   std::vector<FetchedRecord> records;
-  std::vector<std::string> absent;  ///< asked for, and not there: deleted
+  std::vector<std::string> absent;                          ///< asked for, and not there: deleted
+  std::vector<std::string> hidden;                          ///< in the root table, and forward.sql gives no record
+  std::vector<std::pair<std::string, std::string>> failed;  ///< key, and why forward.sql fails on it
   std::uint64_t bytes = 0;
 };
 
@@ -50,7 +52,8 @@ class Source {
   [[nodiscard]] const SourceConfig& config() const { return config_; }
   pg::Database& db() { return db_; }
   /// The records of these root keys in one read-only REPEATABLE READ transaction. Nothing when a transaction of `xids` (widened to xid8) is
-  /// not visible to its snapshot: a commit is decoded before others see it. An error when forward.sql fails on these keys.
+  /// not visible to its snapshot: a commit is decoded before others see it. Keys on which forward.sql fails are found by halving; an error
+  /// when there are too many of them to be the data's fault.
   Task<Result<std::optional<Fetched>>> fetch(std::shared_ptr<const Mapping> mapping, std::vector<std::string> keys,
                                              std::vector<std::uint32_t> xids, int era, Deadline deadline);
   /// The same on a lease in a transaction of the caller (write-through looks at what it wrote before it commits).
@@ -58,6 +61,10 @@ class Source {
                                             int era, Deadline deadline);
 
  private:
+  /// The same in halves, under savepoints, when it fails on some keys.
+  Task<Result<std::optional<Fetched>>> fetch_halving(std::shared_ptr<const Mapping> mapping, std::vector<std::string> keys,
+                                                     std::vector<std::uint32_t> xids, int era, Deadline deadline);
+  Task<Result<void>> tell_hidden(std::shared_ptr<const Mapping> mapping, Fetched& fetched, Deadline deadline);
   SourceConfig config_;
   pg::Database db_;
 };

@@ -398,9 +398,27 @@ class Comparison {
       if (!unknown) co_return tl::make_unexpected(std::move(unknown.error()));
       Keys suspects;
       for (std::size_t i = 0; i < unknown->size(); ++i) suspects.emplace_back(unknown->text(i, 0));
-      if (auto done = co_await settle(std::move(suspects)); !done) co_return done;
+      if (auto done = co_await settle(suspects); !done) co_return done;
+      if (auto done = co_await without_record(std::move(suspects)); !done) co_return done;
       if (over()) co_return co_await cut_short();
     }
+  }
+
+  /// Rows of the root table that no side has a record of: equal, and lost all the same.
+  Task<Result<void>> without_record(Keys keys) {
+    if (keys.empty()) co_return Result<void>();
+    const auto asked = rooted_keys(*p_.mapping, keys);
+    auto lease = co_await p_.source->db().lease(soon());
+    std::vector<pg::Step> steps;  // in one snapshot
+    steps.push_back({*p_.mapping->rooted, pg::params(asked.first, asked.keys)});
+    steps.push_back({*p_.digests, pg::params(asked.keys)});
+    auto rows = co_await lease.batch(std::move(steps), soon());
+    if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+    const auto records = digests_of((*rows)[1]);
+    Keys wrong;
+    for (std::size_t i = 0; i < (*rows)[0].size(); ++i)
+      if (std::string key((*rows)[0].text(i, 0)); !records.contains(key)) wrong.push_back(std::move(key));
+    co_return co_await store(std::move(wrong));
   }
 
   Place p_;

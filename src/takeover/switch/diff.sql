@@ -76,10 +76,12 @@ select k.key from unnest($3::text[]) k(key)
 select i.legacy_key from legacy_identity i where i.system = $1 and i.domain = $2 and (i.era > $3 or i.era = $3 and i.snapshot_xmax >= $4) limit $5
 
 -- name: store_differences :exec
--- (run, system, domain, keys, records there or null)
+-- (run, system, domain, keys, records there or null): of one that neither side has a record of, a line says so
 insert into takeover_difference (run_id, legacy_key, record_id, pointer, here, there)
 select $1, k.key, i.id, d.at, d.h, d.t
   from unnest($4::text[], $5::text[]) k(key, there)
   left join legacy_identity i on i.system = $2 and i.domain = $3 and i.legacy_key = k.key and not i.deleted
-  cross join lateral record_differences(canonical_record($3, $2, i.id), k.there::jsonb) d
+  cross join lateral (select canonical_record($3, $2, i.id) as record) c
+  cross join lateral (select x.at, x.h, x.t from record_differences(c.record, k.there::jsonb) x
+                      union all select '', null, null where c.record is null and k.there is null) d
 on conflict (run_id, legacy_key, pointer) do update set here = excluded.here, there = excluded.there, found_at = now()

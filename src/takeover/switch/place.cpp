@@ -21,14 +21,6 @@ std::shared_ptr<const pg::Statement> owned(std::string name, std::string text) {
   return {held, &held->statement};
 }
 
-/// The root's key as text, as mappings write it: a column's text, or a JSON array of several.
-std::string key_expression(const std::vector<std::string>& columns) {
-  if (columns.size() == 1) return "r." + quote_identifier(columns[0]) + "::text";
-  std::string out;
-  for (const auto& column : columns) out += (out.empty() ? "" : ", r.") + quote_identifier(column) + "::text";
-  return "jsonb_build_array(r." + out + ")::text";
-}
-
 std::string joined(const std::vector<std::string>& columns, std::string_view suffix = {}) {
   std::string out;
   for (const auto& column : columns) out += (out.empty() ? "r." : ", r.") + quote_identifier(column) + std::string(suffix);
