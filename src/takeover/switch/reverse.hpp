@@ -4,10 +4,10 @@
 //   auto wrote = co_await reverse_batch(place, Writers::going_on, deadline);    // 0: nothing to do
 //   auto empty = co_await drain_reverse(place, deadline);                       // the gate is shut: everything, to the last row
 //
-// Reads the queue below the xmin horizon in (xid, id) order. The position is stored at the source in the transaction that writes there
-// (enishi.reversed, which is published and so marks it as Enishi's own for the forward stream), under the fence's seal and epoch:
-// whoever was thought dead writes nothing after a revert. What reverse.sql wrote is read back through forward.sql before it is committed:
-// another digest is a failure.
+// Reads the queue below the xmin horizon in (xid, id) order, and forgets just the rows that it read: what a crash left is written again.
+// The place is noted at the source in the transaction that writes there (enishi.reversed, which is published and so marks it as Enishi's
+// own for the forward stream), under the fence's seal and epoch: whoever was thought dead writes nothing after a revert. What reverse.sql
+// wrote is read back through forward.sql before it is committed: another digest is a failure.
 #pragma once
 #include "takeover/switch/place.hpp"
 
