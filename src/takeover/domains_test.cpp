@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "auth/testing.hpp"
 #include "crm/japanese/phones.hpp"
 #include "pg/testing.hpp"
@@ -260,6 +262,42 @@ TEST_F(Domains, numbers_read_by_their_block_are_what_the_api_reads) {
               expected)
         << raws[i];
   }
+}
+
+TEST_F(Domains, who_was_erased_is_passed_over) {
+  const auto m = mapping_of("customer");
+  stored(m, 100, {{"1", kTanaka, ""}, {"2", kTanaka, ""}});
+  sql("insert into erasure (id, customer_id, kind, reason, actor) select new_id(), id, 'MASKED', 'x', 'x' from legacy_identity where "
+      "legacy_key = '1'");
+  const auto changed =
+      stored(m, 200, {{"1", R"({"display_name": "again", "phones": [{"raw": "1"}]})", ""}, {"2", R"({"display_name": "other"})", ""}});
+  EXPECT_EQ(changed.updated, 1);
+  EXPECT_EQ(value("select string_agg(display_name, ' ' order by legacy_key) from customer c join legacy_identity using (id)"),
+            "田中 花子 other");
+  EXPECT_EQ(value("select count(*) from customer_phone where raw = '1'"), "0");
+  EXPECT_EQ(stored(m, 300, {}, {"1", "2"}).deleted, 1);
+  EXPECT_EQ(value("select deleted_at is null from customer c join legacy_identity i using (id) where legacy_key = '1'"), "t");
+}
+
+TEST_F(Domains, what_waited_for_an_erasure_is_refused_and_passed_over_when_it_comes_again) {
+  const auto m = mapping_of("customer");
+  stored(m, 100, {{"1", kTanaka, ""}});
+  const auto id = value("select id from customer");
+  std::jthread erasing([&] {
+    sql("select from customer for update; insert into erasure (id, customer_id, kind, reason, actor) values (new_id(), '" + id +
+        "', 'ERASED', 'x', 'x'); select pg_sleep(0.5)");
+  });
+  while (value("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == "0")
+    std::this_thread::sleep_for(Millis(5));
+  const std::string changed = R"({"display_name": "again", "phones": [{"raw": "1"}]})";
+  try {
+    stored(m, 200, {{"1", changed, ""}});
+    FAIL() << "it wrote over an erasure";
+  } catch (const std::exception& e) {
+    EXPECT_THAT(e.what(), HasSubstr("SERIALIZATION_FAILURE"));
+  }
+  EXPECT_EQ(stored(m, 200, {{"1", changed, ""}}).updated, 0);
+  EXPECT_EQ(value("select display_name || ' ' || (select count(*) from customer_phone where raw = '1') from customer"), "田中 花子 0");
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ class Mirroring : public ::testing::Test {
   [[nodiscard]] pg::Config config() const {
     pg::Config out;
     out.conninfo = here.conninfo() + " user=enishi_app";
+    out.options = "-c synchronous_commit=local";  // a standby of the source that does not answer is none of ours
     return out;
   }
   Result<void> begin(const std::string& forward = kForward, const std::string& toml = kToml) {
@@ -131,6 +132,7 @@ TEST_F(Mirroring, a_copy_and_then_every_kind_of_change_arrives) {
   streaming();
   EXPECT_EQ(value("select count(*) from customer"), "1000");
   EXPECT_EQ(value("select count(*) || ' ' || count(done_at) || ' ' || sum(rows) from takeover_chunk"), "10 10 1000");
+  EXPECT_EQ(value("select rows_estimate from takeover_domain"), "1000");
   expect_the_same();
   there.sql(
       "update customers set name = '変更' where no = 5; insert into customers values (2000, '新規'); insert into phones values (5000, "
@@ -196,6 +198,63 @@ TEST_F(Mirroring, a_lost_slot_begins_a_new_era_and_every_key_is_looked_at_again)
   until("select era || phase from takeover_domain", "2STREAMING");
   expect_the_same();
   EXPECT_EQ(value("select deleted from legacy_identity where legacy_key = '4'"), "t");
+}
+
+TEST_F(Mirroring, a_refused_record_does_not_end_the_look_at_keys_that_a_new_era_did_not_meet) {
+  there.sql("insert into customers select g, 'x', null, null, 'x' from generate_series(10001, 13100) g");
+  ASSERT_TRUE(begin());
+  run();
+  streaming();
+  mirrors.reset();
+  there.sql(
+      "select pg_drop_replication_slot('enishi_shop_customer'); update customers set name = '' where no = 1; delete from customers where "
+      "no "
+      "> 10000");
+  run();
+  until("select era || phase from takeover_domain", "2STREAMING");
+  EXPECT_EQ(value("select count(*) from legacy_identity where not deleted"), "1000");
+  EXPECT_EQ(value("select legacy_key || state from takeover_reject"), "1OPEN");
+}
+
+TEST_F(Mirroring, a_row_on_which_forward_sql_fails_is_a_reject_and_the_mirror_goes_on) {
+  auto forward = std::string(kForward);
+  const std::string plain = "coalesce(c.memo, '')";
+  forward.replace(forward.find(plain), plain.size(),
+                  "case when c.memo = 'boom' then (1 / length(left(c.memo, 0)))::text else coalesce(c.memo, '') end");
+  there.sql("update customers set memo = 'boom' where no in (8, 500)");
+  ASSERT_TRUE(begin(forward));
+  run();
+  streaming();
+  EXPECT_EQ(value("select string_agg(legacy_key || state || code, ' ' order by id) from takeover_reject"),
+            "8OPENFORWARD_FAILED 500OPENFORWARD_FAILED");
+  EXPECT_THAT(value("select detail from takeover_reject where legacy_key = '8'"), HasSubstr("division by zero"));
+  EXPECT_EQ(value("select count(*) from customer"), "998");
+  there.sql("update customers set memo = 'boom' where no = 9; update customers set name = 'after it' where no = 10");
+  until("select display_name from customer c join legacy_identity i on i.id = c.id where legacy_key = '10'", "after it");
+  until("select count(*) from takeover_reject where state = 'OPEN'", "3");
+  there.sql("update customers set memo = null where memo = 'boom'");
+  until("select count(*) from takeover_reject where state = 'FIXED'", "3");
+  EXPECT_EQ(value("select phase from takeover_domain"), "STREAMING");
+  expect_the_same();
+}
+
+TEST_F(Mirroring, a_row_without_a_record_is_a_reject_and_no_deletion) {
+  auto forward = std::string(kForward);
+  forward += " and c.kana is not null";
+  there.sql("update customers set kana = null where no = 7");
+  ASSERT_TRUE(begin(forward));
+  run();
+  streaming();
+  EXPECT_EQ(value("select legacy_key || state || code from takeover_reject"), "7OPENNO_RECORD");
+  there.sql(
+      "update customers set kana = null where no = 8; delete from phones where id = 9; delete from addresses where id = 9; delete from "
+      "customers where no = 9");
+  until("select count(*) from takeover_reject where code = 'NO_RECORD' and state = 'OPEN'", "2");
+  until("select deleted from legacy_identity where legacy_key = '9'", "t");
+  EXPECT_EQ(value("select c.deleted_at is null from customer c join legacy_identity i on i.id = c.id where legacy_key = '8'"), "t");
+  there.sql("update customers set kana = 'キャク' where no in (7, 8)");
+  until("select count(*) from takeover_reject where state = 'FIXED'", "2");
+  expect_the_same();
 }
 
 TEST_F(Mirroring, truncate_and_changed_columns_stop_with_a_clear_error) {
@@ -273,6 +332,28 @@ TEST_F(Mirroring, the_slot_of_a_mirror_that_stopped_is_given_up_at_its_bound) {
   EXPECT_EQ(value("select kind from takeover_alarm"), "SLOT_GIVEN_UP");
 }
 
+/// While it lives, commits wait for a standby that there is not. The server is every test's: it is as it was whatever happens.
+class NobodyAnswers {
+ public:
+  explicit NobodyAnswers(const pg::testing::Fresh& there) : there_(there) {
+    there_.sql("alter system set synchronous_standby_names = 'nobody'");
+    there_.sql("select pg_reload_conf()");
+  }
+  ~NobodyAnswers() {
+    try {
+      there_.sql("alter system reset synchronous_standby_names");
+      there_.sql("select pg_reload_conf()");
+    } catch (const std::exception& e) {
+      ADD_FAILURE() << e.what();
+    }
+  }
+  NobodyAnswers(const NobodyAnswers&) = delete;
+  NobodyAnswers& operator=(const NobodyAnswers&) = delete;
+
+ private:
+  const pg::testing::Fresh& there_;
+};
+
 /// The race of docs/takeover: with a synchronous standby that does not answer, a commit is in the WAL and decoded while no snapshot sees
 /// it.
 TEST_F(Mirroring, a_commit_that_is_decoded_before_it_is_visible_is_waited_for) {
@@ -281,11 +362,11 @@ TEST_F(Mirroring, a_commit_that_is_decoded_before_it_is_visible_is_waited_for) {
   streaming();
   const auto before = there.value("select coalesce(sum(1), 0) from pg_stat_activity where wait_event = 'SyncRep'").value();
   ASSERT_EQ(before, "0");
-  there.sql("alter system set synchronous_standby_names = 'nobody'");
-  there.sql("select pg_reload_conf()");
+  std::jthread waiting;  // joined after the wait has ended
+  std::optional<NobodyAnswers> nobody(std::in_place, there);
   const auto limit = Deadline::in(Millis(60000));
   while (!limit.passed() && there.value("show synchronous_standby_names") != "nobody") std::this_thread::sleep_for(Millis(10));
-  std::thread waiting([&] {
+  waiting = std::jthread([&] {
     try {
       there.sql("update customers set name = 'late' where no = 42");
     } catch (const std::exception&) {
@@ -306,8 +387,7 @@ TEST_F(Mirroring, a_commit_that_is_decoded_before_it_is_visible_is_waited_for) {
   while (!limit.passed() && early() < seen + 3) std::this_thread::sleep_for(Millis(10));
   EXPECT_GE(early(), seen + 3);
   EXPECT_EQ(value("select display_name from customer c join legacy_identity i on i.id = c.id where legacy_key = '42'"), "客42");
-  there.sql("alter system reset synchronous_standby_names");
-  there.sql("select pg_reload_conf()");
+  nobody.reset();
   waiting.join();
   until("select display_name from customer c join legacy_identity i on i.id = c.id where legacy_key = '42'", "late");
   expect_the_same();
