@@ -514,11 +514,12 @@ Batch decode(const Mapping& mapping, Fetched fetched) {
   const auto& shape = shape_of(mapping.domain);
   std::sort(fetched.records.begin(), fetched.records.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
   std::sort(out.absent.begin(), out.absent.end());
-  for (auto& key : fetched.hidden)
-    out.rejects.push_back(
-        reject_of(key, {{"", "NO_RECORD", "the row is in the root table, and forward.sql gives no record of it: an inner join?"}}, {}));
-  for (auto& [key, why] : fetched.failed)
-    out.rejects.push_back(reject_of(key, {{"", "FORWARD_FAILED", "forward.sql fails on it: " + why}}, {}));
+  const auto refuse = [&out](const std::string& key, const std::string& code, const std::string& detail) {
+    out.rejects.push_back({key, code, detail, {{"", code, detail}}, {}});
+  };
+  for (const auto& key : fetched.hidden)
+    refuse(key, "NO_RECORD", "the row is in the root table, and forward.sql gives no record of it: an inner join?");
+  for (const auto& [key, why] : fetched.failed) refuse(key, "FORWARD_FAILED", "forward.sql fails on it: " + why);
   out.records.reserve(fetched.records.size());
   std::vector<unsigned char> memory(64 * 1024);
   for (std::size_t i = 0; i < fetched.records.size(); ++i) {

@@ -285,7 +285,9 @@ TEST_F(Domains, what_waited_for_an_erasure_is_refused_and_passed_over_when_it_co
   const auto id = value("select id from customer");
   std::jthread erasing([&] {
     sql("select from customer for update; insert into erasure (id, customer_id, kind, reason, actor) values (new_id(), '" + id +
-        "', 'ERASED', 'x', 'x'); select pg_sleep(0.5)");
+        "', 'ERASED', 'x', 'x'); do $$ begin for i in 1..600 loop perform pg_sleep(0.05); perform pg_stat_clear_snapshot(); "
+        "exit when exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()); end loop; end "
+        "$$");
   });
   while (value("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()") == "0")
     std::this_thread::sleep_for(Millis(5));

@@ -225,8 +225,8 @@ TEST_F(Mirroring, a_row_on_which_forward_sql_fails_is_a_reject_and_the_mirror_go
   ASSERT_TRUE(begin(forward));
   run();
   streaming();
-  EXPECT_EQ(value("select string_agg(legacy_key || state || code, ' ' order by id) from takeover_reject"),
-            "8OPENFORWARD_FAILED 500OPENFORWARD_FAILED");
+  EXPECT_EQ(value("select string_agg(legacy_key || state || code, ' ' order by legacy_key) from takeover_reject"),
+            "500OPENFORWARD_FAILED 8OPENFORWARD_FAILED");
   EXPECT_THAT(value("select detail from takeover_reject where legacy_key = '8'"), HasSubstr("division by zero"));
   EXPECT_EQ(value("select count(*) from customer"), "998");
   there.sql("update customers set memo = 'boom' where no = 9; update customers set name = 'after it' where no = 10");
