@@ -204,7 +204,14 @@ Task<Result<std::vector<Rows>>> Lease::Impl::pipeline(const std::vector<Step>& s
         break;
       }
       if (PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC) break;
-      if (at >= steps.size()) continue;
+      if (at >= steps.size()) {
+        // What the commit itself refuses, such as a deferred constraint, comes after the last answer.
+        if (failed(result.get()) && !wrong) {
+          wrong = std::move(result);
+          wrong_step = steps.size() - 1;
+        }
+        continue;
+      }
       const auto& statement = steps[at].statement;
       if (preparing[at]) {
         preparing[at] = false;

@@ -233,6 +233,20 @@ TEST(Transactions, that_commit_refuses_say_why) {
   EXPECT_EQ(items(stage), 1);
 }
 
+TEST(Transactions, in_one_trip_that_commit_refuses_are_no_success) {
+  Stage stage;
+  stage.fresh.sql("create table item (id int, name text, constraint one_of_each unique (id) deferrable initially deferred)");
+  stage.fresh.sql("insert into item values (1, 'x')");
+  const auto run = stage.run(stage.db.run(insert, params(1, "y")));
+  ASSERT_FALSE(run);
+  EXPECT_EQ(run.error().code, "UNIQUE_VIOLATION");
+  std::vector<Step> steps{{insert, params(2, "z")}, {insert, params(1, "y")}, {insert, params(3, "z")}};
+  const auto written = stage.run(stage.db.write(steps));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, "UNIQUE_VIOLATION");
+  EXPECT_EQ(items(stage), 1);
+}
+
 Task<> commits_after_a_failure(Lease& lease) {
   co_await lease.begin(soon());
   EXPECT_FALSE(co_await lease.run(insert, params("no number", "x"), soon()));

@@ -121,14 +121,15 @@ Answering finish(Call& call, Uuid id, Finish end) {
     auto request = end.solicitation_request_id;
     if (end.request) {
       request = end.request->id;
-      steps.push_back(
-          {sql::calls::record_request, pg::params(id, call.user(), end.request->id, end.request->scope, end.request->category_ids,
-                                                  end.request->verbatim, end.request->disclosed, end.request->willingness_confirmed)});
+      steps.push_back({sql::calls::record_request,
+                       pg::params(id, call.user(), end.request->id, end.request->scope, end.request->category_ids, end.request->verbatim,
+                                  end.request->disclosed, end.request->willingness_confirmed, call.scope(), call.teams())});
     }
     steps.push_back({sql::calls::finish_appointed, pg::params(call.rights(), id, end.outcome, end.memo, end.appointment_id, request)});
     steps.push_back({sql::calls::own_inquiry, pg::params(id)});
     steps.push_back({sql::calls::answer_appointed, pg::params(id, end.appointment_id)});
   } else if (end.outcome == "REFUSED") {
+    steps.push_back({sql::calls::lock_refused, pg::params(id)});
     steps.push_back({sql::calls::finish_refused, pg::params(call.rights(), id, end.outcome, end.memo, end.ban_reason, Uuid::make())});
   } else if (end.lost_reason || end.invalid_reason) {
     steps.push_back({sql::calls::finish_ending, pg::params(call.rights(), id, end.outcome, end.memo, end.lost_reason ? "LOST" : "INVALID",

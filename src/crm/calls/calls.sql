@@ -97,6 +97,10 @@ closed as (
 select answer(200, json_build_object('call', (select row_to_json(x) from ended x), 'call_task', (select row_to_json(x) from closed x), 'inquiry', (select row_to_json(x) from moved x),
          'next_task', null, 'appointment', null, 'solicitation_ban', null), ended.version::text) as body, ended.version::text as etag from ended
 
+-- First step of a refusal: the keys of its ban, before any row is locked, as for a dial.
+-- name: lock_refused :exec
+select lock_contact_keys(a.customer_id, true, a.e164) from call_attempt a where a.id = $1::uuid and a.customer_id is not null
+
 -- The customer does not want to be asked again: the ban, in the same transaction, and the inquiry is lost: (…, reason, ban's id).
 -- name: finish_refused :optional
 with ended as (
@@ -122,11 +126,12 @@ select answer(200, json_build_object('call', (select row_to_json(x) from ended x
          'next_task', null, 'appointment', null, 'solicitation_ban', (select row_to_json(x) from banned x)), ended.version::text) as body, ended.version::text as etag from ended
 
 -- A visit is agreed on. First the customer's words, when they were not written down before the call ended:
--- (call, who, request's id, scope, categories, verbatim, disclosed, willingness confirmed).
+-- (call, who, request's id, scope, categories, verbatim, disclosed, willingness confirmed, scope of rights, teams). The operator is whoever called.
 -- name: record_request :exec
 insert into solicitation_request (id, customer_id, inquiry_id, scope, category_ids, call_attempt_id, operator_id, verbatim, disclosed_at, willingness_confirmed_at)
-select $3::uuid, a.customer_id, a.inquiry_id, $4::text, $5::uuid[], a.id, $2::uuid, $6::text, case when $7::boolean then now() end, case when $8::boolean then now() end
-  from call_attempt a where a.id = $1::uuid and a.ended_at is null and a.operator_id = $2 and a.inquiry_id is not null
+select $3::uuid, a.customer_id, a.inquiry_id, $4::text, $5::uuid[], a.id, a.operator_id, $6::text, case when $7::boolean then now() end, case when $8::boolean then now() end
+  from call_attempt a where a.id = $1::uuid and a.ended_at is null and a.inquiry_id is not null
+   and (a.operator_id = $2::uuid or $9::text = 'all' or $9 = 'team' and a.team_id = any ($10::uuid[]))
 
 -- Books a HELD appointment (visits' own function: the inquiry is APPOINTED, the call before the visit is planned) or takes one that is booked
 -- already: (…, appointment, request or null). The answer is a step of its own, for it reads what the function wrote.

@@ -223,6 +223,19 @@ TEST_F(Calls, a_refusal_bans_at_once_and_everything_open_for_that_number_stops) 
   EXPECT_EQ(op.post("/v1/call-tasks/claim").status, 204);
 }
 
+TEST_F(Calls, a_refusal_bans_the_number_that_it_came_from_though_nobody_has_it_on_file) {
+  lead();
+  server.sql("update call_task set state = 'CANCELLED'");
+  const auto ring =
+      op.post("/v1/calls", {{"direction", "INBOUND"}, {"phone", "03-9999-1234"}, {"customer_id", customer}, {"inquiry_id", inquiry}});
+  ASSERT_EQ(ring.status, 201) << ring.text;
+  ASSERT_EQ(finish(ring.string("/call/id"), {{"outcome", "REFUSED"}, {"ban_reason", "電話しないで"}}).status, 200);
+  const auto refused = customer;
+  const auto other = lead("03-9999-1234");
+  EXPECT_NE(customer, refused);
+  EXPECT_EQ(other.string("/call_task/state"), "BLOCKED") << other.text;
+}
+
 TEST_F(Calls, a_wrong_number_is_marked_and_the_inquiry_may_end) {
   lead();
   const auto call = dial();

@@ -172,7 +172,7 @@ Task<Result<Stood>> transact(pg::Lease& lease, const Run& run, Chunk chunk, Dead
 
 bool fault_of_rows(const Error& error) {
   return error.kind != Kind::unavailable && error.kind != Kind::internal && error.code != "LEGACY_OWNED" &&
-         error.code != "SERIALIZATION_FAILURE" && error.code != "LOCKED";
+         error.code != "DOMAIN_READ_ONLY" && error.code != "SERIALIZATION_FAILURE" && error.code != "LOCKED";
 }
 
 /// Stores a chunk; one that the database refuses is cut in halves down to the row it refuses, which is rejected. False: somebody else has

@@ -28,6 +28,14 @@ Answering stored_lead(Call& call, const NewInquiry& lead) {
   co_return out;
 }
 
+bool within_teams(const Call& call, const Uuid& team) {
+  return call.granted == auth::Scope::all || std::find(call.teams().begin(), call.teams().end(), team) != call.teams().end();
+}
+
+tl::unexpected<Error> forbidden_team() {
+  return fail(Kind::unprocessable, "VALIDATION_FAILED", "One field is wrong.", {{"/team_id", "FORBIDDEN_TEAM", "none of your teams"}});
+}
+
 Error explained(Error error, std::string_view table) {
   if (error.code == "CHECK_VIOLATION" && error.extra.find("working_has_next_action") != std::string::npos)
     return {Kind::unprocessable,
@@ -41,10 +49,25 @@ Error explained(Error error, std::string_view table) {
 
 }  // namespace
 
+Task<Result<NewInquiry>> recognised(Call& call, NewInquiry lead) {
+  constexpr std::size_t kMostNotes = 10000;
+  const auto& person = *lead.person;
+  if (person.e164s.empty() || person.name_key.empty()) co_return lead;
+  auto rows = co_await call.db().read(sql::inquiries::known_people, pg::params(person.name_key, person.e164s), call.request.deadline);
+  if (!rows) co_return tl::make_unexpected(rows.error());
+  if (rows->size() != 1) co_return lead;
+  auto notes = lead.notes.value_or("");
+  if (!person.as_told.empty()) notes += (notes.empty() ? "" : "\n") + person.as_told;
+  if (notes.size() > kMostNotes) co_return lead;
+  lead.customer_id = Uuid::parse(rows->text(0, 0));
+  lead.notes = std::move(notes);
+  lead.person.reset();
+  co_return lead;
+}
+
 Answering create(Call& call, NewInquiry lead) {
   const auto team = lead.team_id ? lead.team_id : call.who.team;
-  if (call.granted != auth::Scope::all && team && std::find(call.teams().begin(), call.teams().end(), *team) == call.teams().end())
-    co_return fail(Kind::unprocessable, "VALIDATION_FAILED", "One field is wrong.", {{"/team_id", "FORBIDDEN_TEAM", "none of your teams"}});
+  if (team && !within_teams(call, *team)) co_return forbidden_team();
   const Uuid customer = lead.person ? lead.person->id : *lead.customer_id;
   const Uuid task = Uuid::make();
   std::vector<pg::Step> steps;
@@ -118,7 +141,8 @@ Answering list(Call& call, Filter f) {
 
 Answering get(Call& call, Uuid id) { return call.show(sql::inquiries::get_inquiry, pg::params(call.rights(), id)); }
 
-Answering update(Call& call, Uuid id, std::int64_t version, std::string changes) {
+Answering update(Call& call, Uuid id, std::int64_t version, std::optional<Uuid> team, std::string changes) {
+  if (team && !within_teams(call, *team)) co_return forbidden_team();
   auto done = co_await call.write(sql::inquiries::update_inquiry, pg::params(call.rights(), id, version, changes));
   if (!done) co_return tl::make_unexpected(explained(std::move(done.error()), "inquiry"));
   if (*done) co_return std::move(**done);

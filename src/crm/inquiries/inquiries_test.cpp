@@ -82,6 +82,49 @@ TEST_F(Inquiries, a_lead_that_arrives_twice_is_one_inquiry_and_the_second_answer
   EXPECT_EQ(form.get("/v1/inquiries").status, 403);
 }
 
+TEST_F(Inquiries, a_forms_lead_of_somebody_known_is_theirs_and_lifts_their_ban) {
+  auto form = server.with_token("marketing", {"receive_lead"});
+  const auto sent = [](const char* ref, const char* name, const char* phone) -> json::value {
+    return {{"external_ref", ref},
+            {"media_source", "web1"},
+            {"notes", "夜は不在"},
+            {"customer",
+             {{"display_name", name},
+              {"kana", "サトウ"},
+              {"phones", json::array{{{"raw", phone}}}},
+              {"addresses", json::array{{{"postal_code", "1000001"}, {"town", "千代田"}, {"street", "1-1"}}}}}}};
+  };
+  const auto first = form.post("/v1/leads", sent("a", "佐藤 一", "03-1234-5678"));
+  ASSERT_EQ(first.status, 201) << first.text;
+  const auto customer = first.string("/inquiry/customer_id");
+  server.sql(
+      "update call_task set state = 'CANCELLED'; insert into solicitation_ban (id, customer_id, reason, source, banned_at) select "
+      "new_id(), '" +
+      customer + "', 'no more', 'REQUEST', now() - interval '1 day'");
+  const auto again = form.post("/v1/leads", sent("b", "佐藤　一", "０３（１２３４）５６７８"));
+  ASSERT_EQ(again.status, 201) << again.text;
+  EXPECT_EQ(again.string("/inquiry/customer_id"), customer);
+  EXPECT_EQ(again.string("/call_task/state"), "READY");
+  EXPECT_EQ(again.string("/inquiry/notes"), "夜は不在\nサトウ\n1000001 千代田 1-1");
+  EXPECT_EQ(server.value("select count(*) from solicitation_ban where lifted_at is null"), "0");
+  EXPECT_EQ(server.value("select count(*) from customer_address"), "1");
+  // Another name at the same number is another person.
+  EXPECT_NE(form.post("/v1/leads", sent("c", "佐藤 二", "03-1234-5678")).string("/inquiry/customer_id"), customer);
+}
+
+TEST_F(Inquiries, a_new_customer_brings_the_fields_that_the_company_requires) {
+  server.sql(
+      "insert into custom_field (id, entity, key, label_ja, label_en, kind, required) values (new_id(), 'customer', 'consent', '同意', "
+      "'Consent', 'BOOLEAN', true)");
+  auto op = server.as("operator");
+  auto body = lead("090-1234-5678");
+  EXPECT_EQ(op.post("/v1/inquiries", body).string("/errors/0/pointer"), "/custom/consent");
+  body.at("customer").as_object()["custom"] = {{"consent", true}};
+  const auto made = op.post("/v1/inquiries", body);
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(server.value("select custom from customer"), R"({"consent": true})");
+}
+
 TEST_F(Inquiries, a_guessed_reference_shows_nobody_elses_inquiry) {
   auto op = server.as("operator");
   auto mine = lead("090-1234-5678");

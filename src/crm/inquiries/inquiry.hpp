@@ -19,6 +19,9 @@ using auth::Answering;
 struct NewPerson {
   Uuid id;
   std::string person, phones, addresses, emails;
+  std::string name_key;
+  std::vector<std::string> e164s;
+  std::string as_told;  ///< what was said of them beside name and numbers, a line each
 };
 
 struct NewInquiry {
@@ -32,6 +35,10 @@ struct NewInquiry {
   std::optional<Uuid> owner_id, team_id;
   std::string items = "[]";
 };
+
+/// A form's lead of somebody who is known, by number and name, becomes theirs: a ban that they lift by asking again is their own. A form
+/// rewrites nobody's record: what else it said stands in the inquiry's notes.
+Task<Result<NewInquiry>> recognised(auth::Call& call, NewInquiry lead);
 
 /// 201 with inquiry, items and FIRST_CALL task; 200 with what is stored when the lead's external_ref has arrived before.
 Answering create(auth::Call& call, NewInquiry lead);
@@ -47,8 +54,8 @@ struct Filter {
 Answering list(auth::Call& call, Filter filter);
 
 Answering get(auth::Call& call, Uuid id);
-/// `changes`: a JSON object of columns.
-Answering update(auth::Call& call, Uuid id, std::int64_t version, std::string changes);
+/// `changes`: a JSON object of columns; `team`: the one among them, which must be one of the caller's.
+Answering update(auth::Call& call, Uuid id, std::int64_t version, std::optional<Uuid> team, std::string changes);
 
 struct Move {
   std::optional<std::int64_t> version;

@@ -56,10 +56,19 @@ NewPerson person(Decoder& in) {
   const auto kana = in.text("kana", {.max = 200});
   put(who, "display_name", name);
   put(who, "kana", kana);
-  who["name_key"] = japanese::loose_key(name.value_or(""));
+  out.name_key = japanese::loose_key(name.value_or(""));
+  who["name_key"] = out.name_key;
   who["kana_key"] = japanese::loose_key(kana.value_or(""));
-  put(who, "birth_date", in.date("birth_date"));
-  put(who, "notes", in.text("notes", {.max = 10000, .multiline = true}));
+  const auto birth_date = in.date("birth_date");
+  put(who, "birth_date", birth_date);
+  const auto notes = in.text("notes", {.max = 10000, .multiline = true});
+  put(who, "notes", notes);
+  if (const auto custom = in.raw_object("custom")) who["custom"] = json::parse(*custom);
+  const auto tell = [&out](std::string_view line) {
+    if (!line.empty()) out.as_told.append(out.as_told.empty() ? "" : "\n").append(line);
+  };
+  tell(kana.value_or(""));
+  tell(birth_date.value_or(""));
   json::array phones, addresses, emails;
   in.each("phones", 20, [&](Decoder& item) {
     const auto raw = item.text("raw", {.required = true, .min = 1, .max = japanese::max_phone_text});
@@ -75,7 +84,7 @@ NewPerson person(Decoder& in) {
                        {"kind", japanese::to_string(phone.kind)},
                        {"valid_hint", phone.valid_hint},
                        {"position", phones.size()}};
-      if (!phone.e164.empty()) row["e164"] = phone.e164;
+      if (!phone.e164.empty()) row["e164"] = phone.e164, out.e164s.push_back(phone.e164);
       if (!phone.extension.empty()) row["extension"] = phone.extension;
       phones.push_back(std::move(row));
     }
@@ -92,6 +101,10 @@ NewPerson person(Decoder& in) {
     put(row, "town", item.text("town", {.max = 200}));
     put(row, "street", item.text("street", {.max = 200}));
     put(row, "building", item.text("building", {.max = 200}));
+    std::string line;
+    for (const auto* part : {"postal_code", "prefecture", "city", "town", "street", "building"})
+      if (const auto* value = row.if_contains(part)) line.append(line.empty() ? "" : " ").append(value->as_string());
+    tell(line);
     addresses.push_back(std::move(row));
   });
   in.each("emails", 10, [&](Decoder& item) {
@@ -101,8 +114,10 @@ NewPerson person(Decoder& in) {
     if (at == 0 || at == std::string::npos || at + 1 == email->size() || email->find('@', at + 1) != std::string::npos ||
         email->find(' ') != std::string::npos)
       item.error("email", "FORMAT", "an address such as name@example.com");
+    tell(*email);
     emails.push_back(json::object{{"id", Uuid::make().str()}, {"email", *email}, {"position", emails.size()}});
   });
+  tell(notes.value_or(""));
   out.person = json::serialize(who);
   out.phones = json::serialize(phones);
   out.addresses = json::serialize(addresses);
@@ -160,7 +175,9 @@ Answering receive_lead(Call& call) {
   auto source = co_await media_source(call, *code);
   if (!source) co_return tl::make_unexpected(source.error());
   lead.media_source_id = *source;
-  co_return co_await create(call, std::move(lead));
+  auto known = co_await recognised(call, std::move(lead));
+  if (!known) co_return tl::make_unexpected(known.error());
+  co_return co_await create(call, std::move(*known));
 }
 
 Answering list_inquiries(Call& call) {
@@ -189,10 +206,10 @@ Answering update_inquiry(Call& call, Uuid id, std::int64_t version) {
   in.text("notes", {.not_null = true, .max = 10000, .multiline = true});
   in.raw_object("custom", {.not_null = true});
   in.uuid("owner_id");
-  in.uuid("team_id");
+  const auto team = in.uuid("team_id");
   const auto changes = json::serialize(in.value());
   if (auto bad = in.finish()) co_return *bad;
-  co_return co_await update(call, id, version, changes);
+  co_return co_await update(call, id, version, team, changes);
 }
 
 Answering transition_inquiry(Call& call, Uuid id) {

@@ -185,6 +185,7 @@ TEST_F(TakeoverApi, two_records_of_one_person_become_one_and_their_old_keys_mean
   EXPECT_EQ(supervisor.post(path + "/merger", {{"keep", a}}).code(), "LEGACY_OWNED");
   server.sql("update domain_ownership set state = 'LOCAL', system = null where domain = 'customer'");
 
+  server.sql("insert into solicitation_ban (id, customer_id, reason, source) values (new_id(), '" + b + "', 'no more', 'REQUEST')");
   const auto merged = supervisor.post(path + "/merger", {{"keep", a}});
   ASSERT_EQ(merged.status, 200) << merged.text;
   EXPECT_EQ(merged.string("/state"), "MERGED");
@@ -209,6 +210,11 @@ TEST_F(TakeoverApi, two_records_of_one_person_become_one_and_their_old_keys_mean
   ASSERT_EQ(apart.status, 200) << apart.text;
   EXPECT_EQ(apart.string("/state"), "DIFFERENT");
   EXPECT_TRUE(supervisor.get("/v1/merge-candidates").at("/items").as_array().empty());
+
+  // The ban is the person's, not a number's that both had.
+  server.sql("update customer_phone set deleted_at = now() where customer_id = '" + a + "' and deleted_at is null");
+  EXPECT_NE(server.value("select active_ban('" + a + "')"), "");
+  EXPECT_EQ(server.value("select active_ban('" + b + "')"), "");
 
   // Erased is who they were, too.
   server.sql("select erase_person(new_id(), '" + a + "', 'a test', false, true)");

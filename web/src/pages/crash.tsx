@@ -1,6 +1,7 @@
 import { Button, Group, Stack, Title } from "@mantine/core";
 import { type ErrorComponentProps, useRouter } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
+import { cache } from "../cache";
 import { ProblemAlert } from "../parts/problem";
 
 /** In the place of a page that broke; the header above it stays, and so do the other pages. */
@@ -8,6 +9,7 @@ export function Crash({ error, reset }: ErrorComponentProps) {
   const { t } = useTranslation();
   const router = useRouter();
   const again = () => {
+    cache.removeQueries({ type: "inactive" }); // what broke the page is among them: it is asked for anew
     reset();
     void router.invalidate();
   };
