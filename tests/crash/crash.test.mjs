@@ -4,7 +4,8 @@
 //   CRASH_SEED=17 CRASH_ROUNDS=1 ./dev test crash
 import test from "node:test";
 import assert from "node:assert/strict";
-import { Enishi, eventually, newId } from "../enishi.mjs";
+import { join } from "node:path";
+import { Enishi, eventually, newId, scratch } from "../enishi.mjs";
 import { Company, random, pick } from "../business.mjs";
 
 const rounds = Number(process.env.CRASH_ROUNDS ?? 6);
@@ -42,7 +43,7 @@ function insistently(server, state) {
 }
 
 test(`${rounds} rounds from seed ${firstSeed}`, async (t) => {
-  const server = await Enishi.start();
+  const server = await Enishi.start({ data: join(scratch(), "data") }); // durable, as a user's is
   t.after(() => server.stop());
   const admin = await server.administrator();
   const company = await Company.open(server, admin, { operators: writers, slots: 40, capacity: 2, appraisers: 4, seed: firstSeed });
