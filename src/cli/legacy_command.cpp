@@ -20,6 +20,7 @@ cluster::Options server(const Settings& settings) {
   options.pg_port = settings.pg_port;
   options.more_roles = {kOwner, kGuest};
   options.logical = true;
+  options.more_settings = "max_slot_wal_keep_size = -1\n";  // as PostgreSQL comes, and as grown systems have it: `takeover plan` says so
   return options;
 }
 

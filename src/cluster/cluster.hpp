@@ -49,7 +49,7 @@ struct Options {
   bool durable = true;                       ///< false: fsync=off, for tests that do not test it
   Millis start_limit{120000};                ///< recovery after a crash counts
   bool archive = false;                      ///< archive_mode on; the command comes from the guardian's enishi.backup.conf
-  std::string more_settings;                 ///< lines that end enishi.conf: recovery of a restored cluster
+  std::string more_settings;                 ///< lines that end enishi.conf: recovery of a restored cluster, habits of the sample company's
   bool small = false;                        ///< little memory, for a cluster that is only looked at
   bool recovering = false;                   ///< ready means that recovery is over: "standby" is not
   int start_attempts = 6;                    ///< a first start is tried so often

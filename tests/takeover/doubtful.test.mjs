@@ -19,10 +19,6 @@ test("doubtful sources", async (t) => {
   };
   const said = ({ findings }) => findings.map((f) => `${f.level} ${f.code} ${f.subject}`);
 
-  // The sample company bounds what a slot may hold back; others do not.
-  company.sql("postgres", "alter system set max_slot_wal_keep_size = -1", "postgres");
-  company.sql("postgres", "select pg_reload_conf()", "postgres");
-  await eventually("no bound", () => company.sql("postgres", "show max_slot_wal_keep_size", "postgres") === "-1");
   create("doubtful", "UTF8");
   company.sql("doubtful", readFileSync(join(root, "tests/takeover/doubtful/schema.sql"), "utf8"));
   const before = () => company.sql("doubtful", "select (select count(*) from pg_replication_slots), (select count(*) from pg_publication), (select count(*) from pg_namespace where nspname = 'enishi'), (select count(*) from pg_class)");
