@@ -29,12 +29,13 @@ export function scratch(name = "enishi") {
   return folder;
 }
 
-/** A data folder for a first start, whose PostgreSQL does not wait for the disk: tests kill processes, and the kernel keeps what those wrote. */
-export function newData(name) {
+/** A data folder for a first start, whose PostgreSQL does not wait for the disk: tests kill processes, and the kernel keeps what those wrote.
+ * `settings`: more lines for its postgresql.local.conf. */
+export function newData(name, settings = "") {
   const data = join(scratch(name), "data");
   mkdirSync(data);
   writeFileSync(join(data, "enishi.cluster"), "Enishi data folder, format 1\n");
-  writeFileSync(join(data, "postgresql.local.conf"), "fsync = off\n", { mode: 0o644 });
+  writeFileSync(join(data, "postgresql.local.conf"), `fsync = off\n${settings}`, { mode: 0o644 });
   return data;
 }
 

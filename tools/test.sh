@@ -15,12 +15,30 @@ if wanted asan && wanted crash; then
   ahead=$!
 fi
 
-passed=0 failed=0
+# What a part prints is kept as well: the end of the run says again what failed, for of a long log the end is what is read.
+output=build/test
+rm -rf "$output" && mkdir -p "$output"
+passed=0 failures=()
 part() {
   local name=$1 started=$SECONDS; shift
   printf '\n== %s\n' "$name"
-  if "$@"; then passed=$((passed + 1)); printf '== %s: passed in %d s\n' "$name" $((SECONDS - started))
-  else failed=$((failed + 1)); printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - started)); fi
+  local result=0 out tee n
+  exec {out}> >(exec tee "$output/$name")
+  tee=$!
+  "$@" >&"$out" 2>&1 || result=$?
+  exec {out}>&-
+  # Not for ever: a server that a crashed test left behind still holds the other end.
+  for n in {1..20}; do kill -0 "$tee" 2>/dev/null || break; sleep 0.1; done
+  if [ "$result" = 0 ]; then passed=$((passed + 1)); printf '== %s: passed in %d s\n' "$name" $((SECONDS - started))
+  else failures+=("$name"); printf '== %s: FAILED after %d s\n' "$name" $((SECONDS - started)); fi
+}
+# Of Node's tests the list of failures at the end, of GoogleTest's each failure with what stands before it, of anything else the last lines.
+what_failed() {
+  local file=$output/$1
+  grep -q . "$file" || return 0
+  if grep -q '^✖ failing tests:' "$file"; then sed -n '/^✖ failing tests:/,$p' "$file" | head -150
+  elif grep -q '^\[  FAILED  \]' "$file"; then grep -B 12 '^\[  FAILED  \]' "$file" | tail -150
+  else tail -40 "$file"; fi
 }
 node_test() { ENISHI="$root/build/${preset:-release}/enishi" node --test --test-reporter=spec --test-concurrency=1 "$@"; }
 # One half a core, each with a PostgreSQL of its own.
@@ -80,5 +98,6 @@ for name in "${parts[@]}"; do
     *) echo "no such part: $name (lint model unit api takeover crash browser asan fuzz)" >&2; exit 2 ;;
   esac
 done
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
-[ "$failed" = 0 ]
+for name in "${failures[@]}"; do printf '\n== %s FAILED\n' "$name"; what_failed "$name"; done
+printf '\n%d passed, %d failed%s\n' "$passed" ${#failures[@]} "${failures[*]:+: ${failures[*]}}"
+[ ${#failures[@]} = 0 ]

@@ -48,7 +48,7 @@ test("a log-out that did not reach the server says so, and the page stays; the n
 
 test("a page that breaks leaves the header and the other pages standing, and names the page in the tab", async () => {
   const page = await browser.page(boss, "/customers");
-  assert.equal(await page.title(), "顧客 – Enishi");
+  await page.waitForFunction(() => document.title === "顧客 – Enishi");
   await page.route("**/v1/continuity", (route) => route.fulfill({ json: { state: "green", at: "2026-11-22T13:05:01Z", problems: null } }));
   await page.goto(`${server.origin}/continuity`);
   await page.getByText("画面の表示に失敗しました").waitFor();

@@ -75,7 +75,7 @@ test("a wrong password is a sentence, the right one opens the page that was aske
   await page.getByRole("link", { name: "新しい反響" }).waitFor();
   await page.getByRole("button", { name: "English" }).click();
   await page.getByRole("link", { name: "New inquiry" }).waitFor();
-  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+  await page.locator("html[lang=en]").waitFor({ state: "attached" });
   await page.reload();
   await page.getByRole("link", { name: "New inquiry" }).waitFor();
 });

@@ -96,7 +96,7 @@ test("goods that EUC-JP cannot hold are refused", () => {
 });
 test("the traffic accounts for what it committed", async () => {
   const before = Number(company.sql("kokyaku", "select count(*) from m_kokyaku"));
-  const done = await company.traffic(["--transactions", "600", "--rate", "600", "--seed", "7"]).done;
+  const done = await company.traffic(["--transactions", "600", "--rate", "300", "--seed", "7"]).done;
   // Two of them may meet at one customer: a deadlock, or a number for somebody who was just removed.
   const { FOREIGN_KEY_VIOLATION: orphans = 0, SERIALIZATION_FAILURE: deadlocks = 0, ...others } = done.refused;
   assert.deepEqual(others, {});
