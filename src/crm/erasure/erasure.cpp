@@ -73,8 +73,8 @@ Result<void> append(const fs::path& file, const std::string& lines) {
 
 }  // namespace
 
-Task<Result<int>> append_list(pg::Database& db, fs::path file) {
-  auto known = read_list(file);
+Task<Result<int>> append_list(pg::Database& db, Offload& files, fs::path file) {
+  auto known = co_await files.run([file] { return read_list(file); });
   if (!known) co_return tl::make_unexpected(known.error());
   std::set<std::string> ids;
   for (const auto& line : *known) ids.emplace(line.at("id").as_string());
@@ -88,12 +88,16 @@ Task<Result<int>> append_list(pg::Database& db, fs::path file) {
     lines += '\n';
     ++count;
   }
-  if (count > 0)
-    if (auto written = append(file, lines); !written) co_return tl::make_unexpected(written.error());
+  if (count > 0) {
+    auto written = co_await files.run([file, lines] { return append(file, lines); });
+    if (!written) co_return tl::make_unexpected(written.error());
+  }
   co_return count;
 }
 
 Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopping) {
+  // The backups' disk may not answer for as long as it likes: a thread of its own waits for it, and nobody's request.
+  Offload files(1, 4);
   std::string last = "none";
   while (!stopping) {
     std::string trouble;
@@ -107,7 +111,7 @@ Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopp
       if (!newest) {
         trouble = newest.error().detail;
       } else if (const auto now = std::string(newest->text(0, 0)) + " " + std::string(newest->text(0, 1)); now != last) {
-        auto kept = co_await append_list(db, file);
+        auto kept = co_await append_list(db, files, file);
         if (kept)
           last = now;
         else

@@ -19,9 +19,9 @@ inline constexpr const char* kList = "erasures.jsonl";
 /// What lies beside the list in a folder of backups: where it is missing, their disk is not mounted.
 inline constexpr const char* kBackupsAreHere = "enishi.backup";
 
-/// Appends what the database has and the file has not, and brings it to the disk; how many lines. BACKUP_GONE, ERASURE_LIST_UNWRITABLE,
-/// ERASURE_LIST_BROKEN.
-Task<Result<int>> append_list(pg::Database& db, std::filesystem::path file);
+/// Appends what the database has and the file has not, and brings it to the disk, on the pool `files`; how many lines. BACKUP_GONE,
+/// ERASURE_LIST_UNWRITABLE, ERASURE_LIST_BROKEN.
+Task<Result<int>> append_list(pg::Database& db, Offload& files, std::filesystem::path file);
 /// append_list whenever there is something new, looked for every two seconds, until `stopping`. A database
 /// without a schema is waited for.
 Task<> keep_list(pg::Database& db, std::filesystem::path file, const std::atomic<bool>& stopping);

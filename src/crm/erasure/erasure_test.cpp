@@ -110,7 +110,7 @@ struct Erasure : ::testing::Test {
     config.conninfo = server.fresh().conninfo();
     config.role = "enishi_app";
     pg::Database db(shard, offload, config);
-    auto done = run_task(shard.context(), append_list(db, list));
+    auto done = run_task(shard.context(), append_list(db, offload, list));
     db.close();
     return done;
   }
@@ -170,6 +170,30 @@ TEST_F(Erasure, what_the_law_wants_kept_is_masked_and_only_compliance_sees_it) {
   server.sql("update call_attempt set recording_retain_until = current_date - 1; update erasure set until = current_date - 1");
   server.sql("select erase_due()");
   EXPECT_EQ(where("秘密|消去太郎"), "solicitation_ban_key ");
+}
+
+TEST_F(Erasure, whose_time_has_come_waits_while_a_legacy_system_owns_a_row_of_theirs) {
+  server.sql("update call_attempt set recording_ref = 'rec/1', recording_retain_until = current_date + 30");
+  ASSERT_EQ(compliance.post("/v1/customers/" + id + "/erasure", {{"reason", "本人の請求"}, {"mask", true}}).status, 200);
+  server.sql("update call_attempt set recording_retain_until = current_date - 1; update erasure set until = current_date - 1");
+  const auto owned = [&](const std::string& domains, const std::string& state) {
+    server.sql("update domain_ownership set state = '" + state + "', system = 'old' where domain in (" + domains + ")");
+    server.sql("select erase_due()");
+    const auto erased = server.value("select count(*) from erasure where kind = 'ERASED'");
+    const auto memo = server.value("select memo from call_attempt where customer_id = '" + id + "'");
+    server.sql("update domain_ownership set state = 'LOCAL', system = null");
+    return erased + " " + memo;
+  };
+  for (const auto* domain : {"'customer'", "'inquiry'", "'call'", "'compliance'"})
+    EXPECT_EQ(owned(domain, "LEGACY"), "0 秘密の通話") << domain;
+  EXPECT_EQ(owned("'call'", "SWITCHING"), "0 秘密の通話");
+  server.sql(
+      "update domain_ownership set read_only = 'for a test' where domain = 'inquiry'; select erase_due(); update domain_ownership set "
+      "read_only = null");
+  EXPECT_EQ(server.value("select count(*) from erasure where kind = 'ERASED'"), "0");
+  // Nothing of theirs lies in these.
+  EXPECT_EQ(owned("'goods', 'visit', 'master'", "LEGACY"), "1 ");
+  EXPECT_EQ(server.value("select count(*) from erasure_passage"), "0");
 }
 
 TEST_F(Erasure, what_is_not_over_stands_against_it) {
