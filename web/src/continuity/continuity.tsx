@@ -1,7 +1,7 @@
 import { Alert, Badge, Button, Code, Group, Stack, Table, Text, TextInput } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
 import { cache } from "../cache";
@@ -74,15 +74,22 @@ export function ContinuityPage() {
     }
   };
   const s = status.data;
-  const rows: [string, string][] = s?.repository && s.window && s.wal && s.receiver && s.drill ? [
+  // Whether losing the database's disk now could lose what was acknowledged.
+  const risks = s?.not_rpo_0 ?? [];
+  const safe = s?.mode === "synchronous" && risks.every((r) => r.to);
+  const rows: [string, ReactNode][] = s?.repository && s.window && s.wal && s.receiver && s.drill ? [
     [t("continuity.window"), s.window.from ? `${fullMoment(s.window.from)} – ${fullMoment(s.window.to)} (${t("continuity.days", { count: s.window.days })})` : t("continuity.none")],
     [t("continuity.lastBackup"), s.repository.last_backup_at ? `${fullMoment(s.repository.last_backup_at)}, ${s.repository.folder}, ${size(s.repository.bytes)}` : t("continuity.none")],
     [t("continuity.drill"), s.drill.last ? `${s.drill.last.good ? t("continuity.good") : t("continuity.bad")} ${fullMoment(s.drill.last.at)}, ${s.drill.last.seconds.toFixed(1)} s: ${s.drill.last.detail}` : t("continuity.none")],
     [t("continuity.wal"), `${size(s.wal.bytes)}, ${t("continuity.waiting", { count: s.wal.files_waiting })}, ${fullMoment(s.wal.last_archived_at)}`],
-    [t("continuity.receiver"), `${label("receiverState", s.receiver.state)}, ${s.mode === "synchronous" ? t("continuity.synchronous") : t("continuity.asynchronous")}, ${size(s.receiver.lag_bytes)}`],
+    [t("continuity.receiver"), <Group key="receiver" gap="xs">
+      <span>{`${label("receiverState", s.receiver.state)}, ${s.mode === "synchronous" ? t("continuity.synchronous") : t("continuity.asynchronous")}, ${size(s.receiver.lag_bytes)}`}</span>
+      <Badge color={safe ? "green" : "yellow"} data-rpo={safe ? "zero" : "not-zero"}>{safe ? t("continuity.rpo0") : t("continuity.notRpo0")}</Badge>
+    </Group>],
+    ...(risks.length > 0 ? [[t("continuity.intervals"), risks.map((r) => `${fullMoment(r.from)} – ${r.to ? fullMoment(r.to) : ""} (${r.seconds.toFixed(0)} s)`).join(", ")] as [string, ReactNode]] : []),
     [t("continuity.key"), s.repository.key_file],
-    ...(s.disks ?? []).map((d): [string, string] => [`${t("continuity.disk")} ${d.path}`, t("continuity.free", { free: size(d.free_bytes), all: size(d.bytes) })]),
-    ...(s.running ? [[t("continuity.running"), s.running] as [string, string]] : []),
+    ...(s.disks ?? []).map((d): [string, ReactNode] => [`${t("continuity.disk")} ${d.path}`, t("continuity.free", { free: size(d.free_bytes), all: size(d.bytes) })]),
+    ...(s.running ? [[t("continuity.running"), s.running] as [string, ReactNode]] : []),
   ] : [];
   return (
     <main className="page">
@@ -110,7 +117,7 @@ export function ContinuityPage() {
             ))}
           </Table.Tbody>
         </Table>
-        {s && s.state !== "external" && <div className="pad"><Text fz="xs" className="faint">{s.mode === "synchronous" ? t("continuity.riskSynchronous") : t("continuity.riskAsynchronous")}</Text></div>}
+        {s && s.state !== "external" && <div className="pad"><Text fz="sm">{s.mode === "synchronous" ? t("continuity.riskSynchronous") : t("continuity.riskAsynchronous")}</Text></div>}
         {s && s.state !== "external" && may("create_continuity_request") && (
           <div className="pad">
             <Group gap="sm" align="flex-end">
