@@ -98,6 +98,14 @@ for name in "${parts[@]}"; do
     *) echo "no such part: $name (lint model unit api takeover crash browser asan fuzz)" >&2; exit 2 ;;
   esac
 done
+# What did not run is not green: a program that is missing here is named at the end.
+skipped() {
+  local name
+  for name in "$output"/*; do
+    sed -n -e 's/\x1b\[[0-9;]*m//g' -e '/^ *﹣ .* # /s/^ *﹣ /SKIPPED: /' -e '/^\[  SKIPPED \]/s/^\[  SKIPPED \]/SKIPPED:/' -e '/^SKIPPED/p' "$name"
+  done
+}
+if [ -n "$(skipped)" ]; then printf '\n'; skipped; fi
 for name in "${failures[@]}"; do printf '\n== %s FAILED\n' "$name"; what_failed "$name"; done
 printf '\n%d passed, %d failed%s\n' "$passed" ${#failures[@]} "${failures[*]:+: ${failures[*]}}"
 [ ${#failures[@]} = 0 ]
