@@ -166,6 +166,7 @@ cluster::BackupSettings backup_settings(const Settings& settings, bool synchrono
   out.sync_outage_seconds = settings.sync_outage_seconds;
   out.outage_hours = settings.backup_outage_hours;
   out.drill_days = settings.drill_days;
+  out.drill_folder = settings.drill_folder;
   return out;
 }
 
@@ -250,8 +251,10 @@ Result<int> drill_command(Settings settings, bool as_json) {
   watch_interrupts();
   Printer printer(as_json);
   const auto result = cluster::drill(
-      *repository, repository->data() / fmt::format("drill-{}", getpid()), settings.pg_bin,
-      continuity_checks(repository->folder() / crm::erasure::kList), [&printer](const cluster::Progress& p) { printer(p); }, &interrupted);
+      *repository,
+      (settings.drill_folder.empty() ? repository->data() : fs::path(settings.drill_folder)) / fmt::format("drill-{}", getpid()),
+      settings.pg_bin, continuity_checks(repository->folder() / crm::erasure::kList),
+      [&printer](const cluster::Progress& p) { printer(p); }, &interrupted);
   printer.over();
   if (as_json)
     fmt::print("{}\n", cluster::to_json(result));
@@ -319,7 +322,8 @@ Result<int> status_command(Settings settings, bool as_json) {
   fmt::print("key         {} (keep a copy elsewhere)\n", line(r.at("key_file")));
   fmt::print("wal         {} on disk, {} files wait, last archived {} at {}\n", megabytes(w.at("bytes").to_number<std::uint64_t>()),
              line(w.at("files_waiting")), line(w.at("last_archived")), line(w.at("last_archived_at")));
-  fmt::print("receiver    {}, {}, {} bytes behind\n", line(v.at("state")), line(status.at("mode")), line(v.at("lag_bytes")));
+  fmt::print("receiver    {}, {}, {} bytes behind{}\n", line(v.at("state")), line(status.at("mode")), line(v.at("lag_bytes")),
+             v.at("synchronous").as_bool() ? "" : "; not RPO 0: with the database's disk that would be lost");
   fmt::print("drill       last good {}\n", line(d.at("last_good_at")));
   for (const auto& disk : status.at("disks").as_array())
     fmt::print("disk {:6} {} free of {} ({})\n", line(disk.at("name")), megabytes(disk.at("free_bytes").to_number<std::uint64_t>()),

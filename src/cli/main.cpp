@@ -158,7 +158,7 @@ int run(int argc, char** argv) {
   auto* cluster_group = app.add_subcommand("cluster", "Run a PostgreSQL with its backups, for a server of its own: the basic profile");
   add_settings(*cluster_group, flags, file,
                {"data", "pg_bin", "pg_port", "listen", "log_level", "backup", "backup_config", "backup_key", "backup_receiver",
-                "backup_days", "backup_outage_hours", "synchronous", "sync_outage_seconds", "drill_days"});
+                "backup_days", "backup_outage_hours", "synchronous", "sync_outage_seconds", "drill_days", "drill_folder"});
   auto* restore_group = app.add_subcommand(
       "restore", "Make a new cluster as it was at a moment, beside the old one; --list says what can be reached, --promote swaps it in");
   add_settings(*restore_group, flags, file, {"data", "pg_bin", "log_level", "backup", "backup_config", "backup_key", "backup_receiver"});
@@ -179,7 +179,7 @@ int run(int argc, char** argv) {
   restore_group->add_flag("--no-check", restoring.no_check, "Leave out pg_amcheck, counts and the history's chain");
   restore_group->add_flag("--json", restoring.json, "Print JSON");
   auto* drill_group = app.add_subcommand("drill", "Restore a random moment, check it, remove it: a backup nobody tried is none");
-  add_settings(*drill_group, flags, file, {"data", "pg_bin", "log_level"});
+  add_settings(*drill_group, flags, file, {"data", "pg_bin", "log_level", "drill_folder"});
   drill_group->add_flag("--json", as_json, "Print JSON");
   auto* backup_group =
       app.add_subcommand("backup", "Ask the Enishi that runs on --data for a backup now, or for a named mark to restore to");

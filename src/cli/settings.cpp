@@ -14,7 +14,7 @@
 namespace enishi::cli {
 namespace {
 
-constexpr std::array<Setting, 25> kSettings{{
+constexpr std::array<Setting, 26> kSettings{{
     {"data", "DIR", "Run an own PostgreSQL whose data is in this folder; made on the first start"},
     {"database", "URL",
      "Use this PostgreSQL 15 or newer: a libpq URL or connection string, several hosts work, PG* variables fill what it leaves out"},
@@ -40,6 +40,7 @@ constexpr std::array<Setting, 25> kSettings{{
     {"synchronous", "", "A commit waits until its WAL is with the receiver, too: nothing acknowledged is lost with the database's disk"},
     {"sync_outage_seconds", "N", "Seconds that commits wait for a receiver that is away, before they go on without it (10)"},
     {"drill_days", "N", "Days between two restores for a test; 0 makes none (7)"},
+    {"drill_folder", "DIR", "Folder in which those are made, on a disk with room for the database (the data folder)"},
     {"password_cost", "LEVEL", "normal, or low for tests: 48 MiB of memory a hash, or next to nothing (normal)"},
 }};
 
@@ -240,6 +241,7 @@ Result<Settings> read_settings(const std::string& file, const char* const* envir
       yes_or_no(all, "synchronous", s.synchronous),
       number(all, "sync_outage_seconds", 1, 3600, s.sync_outage_seconds),
       number(all, "drill_days", 0, 365, s.drill_days),
+      text(all, "drill_folder", s.drill_folder),
       password_cost(all, s.cheap_passwords),
   };
   for (const auto& one : read)

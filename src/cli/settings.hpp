@@ -39,6 +39,7 @@ struct Settings {
   std::optional<bool> synchronous;  ///< unset: as the profile has it
   unsigned sync_outage_seconds = 10;
   unsigned drill_days = 7;
+  std::string drill_folder;  ///< where drills restore; empty: the data folder
 };
 
 struct Setting {

@@ -503,11 +503,7 @@ int EmbeddedCluster::port() const { return impl_->port(); }
 const fs::path& EmbeddedCluster::socket_folder() const { return impl_->socket; }
 
 std::optional<std::string> conninfo_of_running(const fs::path& data, std::string_view role) {
-  const int fd = open((data / kLock).c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return std::nullopt;
-  const bool held = flock(fd, LOCK_EX | LOCK_NB) != 0;
-  ::close(fd);
-  if (!held) return std::nullopt;
+  if (!in_use(data)) return std::nullopt;
   std::istringstream lines(slurp(data / "pgdata" / "postmaster.pid"));
   std::string line, socket;
   int port = 0;

@@ -1,14 +1,18 @@
 #include "cluster/cluster.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
+#include "cluster/files.hpp"
 #include "cluster/migrations.hpp"
 #include "cluster/process.hpp"
 #include "pg/errors.hpp"
@@ -82,6 +86,29 @@ Options quick(fs::path data) {
   options.durable = false;
   options.max_connections = 30;
   return options;
+}
+
+TEST(DataFolder, is_not_in_use_by_whoever_only_looks_whether_it_is) {
+  const TemporaryFolder folder;
+  const auto user = *database_user();
+  {
+    auto mine = take_lock(folder.path, user);
+    ASSERT_TRUE(mine) << mine.error().detail;
+    EXPECT_TRUE(in_use(folder.path));
+    auto other = take_lock(folder.path, user);
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, "DATA_IN_USE");
+  }
+  EXPECT_FALSE(in_use(folder.path));
+  const int looking = open((folder.path / kLock).c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(flock(looking, LOCK_SH), 0);
+  EXPECT_FALSE(in_use(folder.path)) << "two that look";
+  bool taken = false;
+  std::thread taking([&] { taken = take_lock(folder.path, user).has_value(); });
+  flock(looking, LOCK_UN);
+  taking.join();
+  EXPECT_TRUE(taken);
+  ::close(looking);
 }
 
 /// Most tests share one folder, for each initdb costs seconds; every test starts and ends with a stopped cluster.

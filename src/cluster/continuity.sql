@@ -4,7 +4,8 @@
 select json_build_object(
   'lsn', pg_current_wal_lsn(), 'now', (extract(epoch from clock_timestamp()) * 1000000)::bigint,
   'timeline', ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer,
-  'synchronous_standby_names', current_setting('synchronous_standby_names'), 'synchronous_commit', current_setting('synchronous_commit'),
+  'synchronous_standby_names', current_setting('synchronous_standby_names'), 'names_from', (select s.sourcefile from pg_settings s where s.name = 'synchronous_standby_names'),
+  'synchronous_commit', current_setting('synchronous_commit'),
   'archiver', (select json_build_object('archived', a.archived_count, 'last_wal', a.last_archived_wal, 'last_at', (extract(epoch from a.last_archived_time) * 1000000)::bigint,
       'failed', a.failed_count, 'last_failed_at', (extract(epoch from a.last_failed_time) * 1000000)::bigint, 'last_failed_wal', a.last_failed_wal) from pg_stat_archiver a),
   'receiver', (select json_build_object('state', r.state, 'write_lsn', r.write_lsn, 'flush_lsn', r.flush_lsn, 'sync_state', r.sync_state) from pg_stat_replication r

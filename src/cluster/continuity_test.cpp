@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <boost/json.hpp>
+#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
@@ -20,6 +22,8 @@
 #include "cluster/migrations.hpp"
 #include "cluster/restore.hpp"
 #include "cluster/session.hpp"
+#include "cluster/storage.hpp"
+#include "cluster/wal_source.hpp"
 
 namespace enishi::cluster {
 namespace {
@@ -258,6 +262,86 @@ TEST(BackupPace, is_not_quickened_by_damaged_pages_and_the_last_good_backup_does
   EXPECT_TRUE(expires({made("full", 500, false), made("full", 400, true), made("full", 350, false), made("diff", 2, true)}));
 }
 
+TEST(ReceivedFiles, of_one_name_the_newest_wins_or_a_longer_one_that_begins_with_all_of_it) {
+  const Folder folder;
+  const std::string segment = "000000010000000000000005";
+  const auto make = [&](const std::string& where, const std::string& content, std::uintmax_t size = kSegment) {
+    const auto file = folder.path / where;
+    fs::create_directories(file.parent_path());
+    std::ofstream(file) << content;
+    fs::resize_file(file, size);
+    return file;
+  };
+  EXPECT_FALSE(received_file(folder.path, "7", segment));
+  make("8-00000001/" + segment, "another database's");
+  EXPECT_FALSE(received_file(folder.path, "7", segment));
+  EXPECT_TRUE(received_file(folder.path, "", segment)) << "before it is known which database is meant";
+  const auto oldest = make("7-00000001-until-99/" + segment, "abcdef");
+  EXPECT_EQ(received_file(folder.path, "7", segment), oldest);
+  const auto older = make("7-00000001-until-100/" + segment + ".partial", "abc");
+  EXPECT_EQ(received_file(folder.path, "7", segment), oldest) << "it has all that the newer one has, and more";
+  const auto newest = make("7-00000001/" + segment + ".partial", "abX");
+  EXPECT_EQ(received_file(folder.path, "7", segment), newest) << "the others are not what the server went on with";
+  const auto empty = make("7-00000001/" + segment + ".partial", "");
+  EXPECT_EQ(received_file(folder.path, "7", segment), oldest) << "nothing was written to the newest yet";
+  make("7-00000001/" + segment + ".partial", "abcdefgh", 4096);
+  EXPECT_EQ(received_file(folder.path, "7", segment), oldest) << "PostgreSQL takes none of another length";
+  make("7-00000001/" + segment, "abcdefghi");
+  EXPECT_EQ(received_file(folder.path, "7", segment), folder.path / "7-00000001" / segment);
+  const auto history = make("7-00000002/00000002.history", "1\t0/5000000\tx\n", 14);
+  EXPECT_EQ(received_file(folder.path, "7", "00000002.history"), history);
+
+  // What a full disk left of a file would stop the receiver for ever.
+  const auto user = *database_user();
+  const auto begun = make("7-00000001/000000010000000000000006.partial", "abc");
+  ASSERT_TRUE(make_receiver_folder(folder.path / "7-00000001", user));
+  EXPECT_FALSE(fs::exists(empty));
+  EXPECT_TRUE(fs::exists(begun));
+  EXPECT_TRUE(fs::exists(folder.path / "7-00000001" / segment));
+}
+
+/// A disk that a test lets hang.
+struct Disk {
+  std::mutex guard;
+  std::condition_variable changed;
+  bool hangs = false, holds = false;  ///< `holds`: somebody waits for it
+  void hang(bool on) {
+    const std::lock_guard set(guard);
+    hangs = on;
+    changed.notify_all();
+  }
+  Storage::Seen look() {
+    std::unique_lock waiting(guard);
+    holds = hangs;
+    changed.notify_all();
+    changed.wait(waiting, [this] { return !hangs; });
+    holds = false;
+    return {.reachable = true, .bytes = 7, .free = 3};
+  }
+};
+
+TEST(BackupStorage, that_does_not_answer_holds_nobody_but_its_own_thread) {
+  const auto disk = std::make_shared<Disk>();
+  const auto nothing = []() -> Result<void> { return {}; };
+  Storage storage([disk] { return disk->look(); }, Millis(10));
+  EXPECT_TRUE(storage.run(nothing, Millis(60000)));
+  EXPECT_EQ(storage.run([]() -> Result<void> { return fail(Kind::conflict, "SAID_NO", "x"); }, Millis(60000)).error().code, "SAID_NO");
+  while (storage.seen().bytes == 0) std::this_thread::sleep_for(5ms);
+  disk->hang(true);
+  {
+    std::unique_lock waiting(disk->guard);
+    disk->changed.wait(waiting, [&] { return disk->holds; });
+  }
+  auto refused = storage.run(nothing, Millis(50));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, "BACKUP_SILENT");
+  EXPECT_GE(storage.silent(), Millis(50));
+  EXPECT_EQ(storage.seen().bytes, 7U) << "what was seen last";
+  disk->hang(false);
+  EXPECT_TRUE(storage.run(nothing, Millis(60000)));
+  disk->hang(true);  // and it ends while its thread may be held
+}
+
 /// A table of the test's own, whose rows know their transaction.
 constexpr const char* kTable =
     "create table exact (xid xid8 not null default pg_current_xact_id(), at timestamptz default clock_timestamp(), pad text default "
@@ -323,9 +407,18 @@ class Restoring : public ::testing::Test {
     ASSERT_TRUE(guardian_->wait_until([](const std::string& s) { return has_backup(s) && receiving(s); }, Deadline::in(Millis(240000))))
         << guardian_->status();
   }
-  void guard(BackupSettings settings = {}) {
-    settings.drill_days = 0;
-    guardian_ = std::make_unique<Guardian>(*cluster_, settings, std::vector<Check>{}, fast());
+  void guard(BackupSettings settings = {}, Pace pace = fast(), unsigned drill_days = 0) {
+    settings.drill_days = drill_days;
+    guardian_ = std::make_unique<Guardian>(*cluster_, settings, std::vector<Check>{}, std::move(pace));
+  }
+  /// The guardian ends, and another one begins.
+  void guard_anew(const BackupSettings& settings, Pace pace = fast(), unsigned drill_days = 0) {
+    guardian_->stop();
+    guardian_.reset();
+    guard(settings, std::move(pace), drill_days);
+  }
+  [[nodiscard]] bool sees(const std::function<bool(const std::string&)>& wanted, Millis limit = Millis(60000)) const {
+    return guardian_->wait_until(wanted, Deadline::in(limit));
   }
   void end() {
     if (guardian_) guardian_->stop();
@@ -551,6 +644,270 @@ TEST_F(Restoring, refuses_what_it_cannot_reach_and_names_the_window) {
   EXPECT_EQ(drills(data()).size(), 2U);
 }
 
+/// The answer of `sql` becomes `wanted`; the last answer.
+std::string becomes(Session& session, const std::string& sql, const std::string& wanted, Millis limit = Millis(60000)) {
+  const auto deadline = Deadline::in(limit);
+  std::string said;
+  while ((said = ask(session, sql)) != wanted && !deadline.passed()) std::this_thread::sleep_for(50ms);
+  return said;
+}
+
+TEST_F(Restoring, finds_the_newest_commit_behind_any_number_of_files_without_one_and_what_was_there_between_two_timelines) {
+  load(*cluster_, 40, folder_.path);
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  guardian_->stop();  // no heartbeats; the receiver goes on
+  const auto written = now();
+  {
+    Session session(cluster_->conninfo("postgres"));
+    for (int i = 0; i < 12; ++i) ask(session, "select pg_logical_emit_message(false, 'a', 'long load'); select pg_switch_wal()");
+  }
+  wait_received(*cluster_);
+  const auto window = read_window(repository());
+  ASSERT_TRUE(window) << window.error().detail;
+  EXPECT_GT(window->to, written - 60s);
+  EXPECT_GT(window->to, window->from);
+
+  auto again = restored({}, "again");
+  ASSERT_TRUE(again) << again.error().detail;
+  EXPECT_TRUE(again->good()) << to_text(*again);
+  end();
+  ASSERT_TRUE(promote(folder_.path / "again", data()));
+  cluster_ = started(quick(data(), true));
+  guard();
+  ASSERT_TRUE(sees(receiving)) << guardian_->status();
+  load(*cluster_, 40, folder_.path);
+  std::this_thread::sleep_for(600ms);  // a heartbeat
+  wait_received(*cluster_);
+  const auto both = read_window(repository());
+  ASSERT_TRUE(both) << both.error().detail;
+  ASSERT_EQ(both->timelines.size(), 2U);
+  // Nothing was written then: the first timeline had ended, the second one was not there yet.
+  auto between = restored(at(both->timelines.back().at - std::chrono::milliseconds(1)), "between");
+  ASSERT_TRUE(between) << between.error().code << " " << between.error().detail;
+  EXPECT_EQ(between->timeline, 1U);
+  EXPECT_TRUE(rows_of(folder_.path / "between") == rows);
+}
+
+TEST_F(Restoring, finds_the_way_across_a_promotion_in_the_repository_alone) {
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  auto again = restored({}, "again");
+  ASSERT_TRUE(again) << again.error().detail;
+  end();
+  ASSERT_TRUE(promote(folder_.path / "again", data()));
+  cluster_ = started(quick(data(), true));
+  guard();
+  ASSERT_TRUE(sees(receiving)) << guardian_->status();
+  load(*cluster_, 400, folder_.path);
+  const auto moment = now();
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  load(*cluster_, 40, folder_.path);
+  std::this_thread::sleep_for(600ms);
+  {
+    Session session(cluster_->conninfo("postgres"));
+    const auto file = ask(session, "select pg_walfile_name(pg_current_wal_lsn())");
+    ask(session, "select pg_switch_wal()");
+    ASSERT_EQ(becomes(session,
+                      "select last_archived_wal >= '" + file +
+                          "' and not exists (select from pg_ls_archive_statusdir() f where f.name like '%.ready') from pg_stat_archiver",
+                      "t"),
+              "t");
+  }
+  end();
+  fs::remove_all(repository().receiver());
+  EXPECT_TRUE(WalSource(repository(), data()).archived("00000002.history"));
+  // Of the backups only the one before the promotion.
+  RestoreRequest request{repository(), at(moment), folder_.path / "second"};
+  request.check = false;
+  request.window = *read_window(repository());
+  std::erase_if(request.window->backups, [](const Backup& b) { return b.timeline > 1; });
+  auto second = restore(std::move(request));
+  ASSERT_TRUE(second) << second.error().code << " " << second.error().detail;
+  EXPECT_EQ(second->timeline, 2U);
+  EXPECT_EQ(second->wal_from_receiver, 0U);
+  EXPECT_TRUE(rows_of(folder_.path / "second") == rows);
+}
+
+TEST_F(Restoring, is_promoted_to_the_end_wherever_it_was_cut_off_and_never_over_an_older_cluster) {
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  const auto rows = numbers(ask(*cluster_, kAllXids));
+  for (const auto* name : {"cut-off", "again"}) {
+    auto made = restored({}, name);
+    ASSERT_TRUE(made) << made.error().detail;
+  }
+  ask(*cluster_, "delete from exact");
+  end();
+  // Cut off when the two had changed places, while older ones hold every name of this minute; the folder itself was a trial.
+  const auto into = folder_.path / "cut-off";
+  ASSERT_TRUE(put(into / "pgdata/enishi.promoted", slurp(into / kQuiet), *database_user()));
+  fs::rename(data() / "pgdata", folder_.path / "aside");
+  fs::rename(into / "pgdata", data() / "pgdata");
+  fs::rename(folder_.path / "aside", into / "pgdata");
+  ASSERT_TRUE(put(data() / kQuiet, "{}\n", *database_user()));
+  for (int second = 0; second < 60; ++second) {
+    auto stamp = to_text(now() + std::chrono::seconds(second)).substr(0, 19);
+    std::erase_if(stamp, [](char c) { return c == '-' || c == ':'; });
+    fs::create_directory(data() / ("pgdata.before-" + stamp));
+  }
+  const auto old = promote(into, data());
+  ASSERT_TRUE(old) << old.error().detail;
+  EXPECT_TRUE(old->string().ends_with("-2")) << *old;
+  EXPECT_TRUE(fs::exists(*old / "PG_VERSION"));
+  EXPECT_FALSE(fs::exists(into));
+  EXPECT_FALSE(fs::exists(data() / kQuiet));
+  EXPECT_FALSE(fs::exists(data() / "pgdata/enishi.promoted"));
+  EXPECT_TRUE(rows_of(data()) == rows);
+  auto done = promote(into, data());
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, "NOT_RESTORED");
+
+  // On another disk: copied there first. What a promotion that nobody took up again had put aside is not taken for a copy.
+  const auto disk = folder_.path / "disk";
+  fs::create_directory(disk);
+  if (geteuid() != 0 || mount("none", disk.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=1g,mode=0755") != 0)
+    GTEST_SKIP() << "another disk needs root";
+  struct Unmount {
+    fs::path path;
+    ~Unmount() { umount2(path.c_str(), MNT_DETACH); }
+  } const unmount{disk};
+  const auto moved = run_command({{"/bin/cp", "-a", folder_.path / "again", disk / "again"}, {}, {}, Millis(60000)});
+  ASSERT_EQ(moved.status, 0) << moved.output;
+  fs::create_directory(data() / "pgdata.restored");
+  std::ofstream(data() / "pgdata.restored/PG_VERSION") << "15\n";
+  const auto replaced = promote(disk / "again", data());
+  ASSERT_TRUE(replaced) << replaced.error().detail;
+  EXPECT_TRUE(fs::exists(*replaced / "global"));
+  EXPECT_FALSE(fs::exists(disk / "again"));
+  EXPECT_FALSE(fs::exists(data() / "pgdata.restored"));
+  EXPECT_TRUE(rows_of(data()) == rows);
+  int kept = 0;
+  for (const auto& entry : fs::directory_iterator(data()))
+    if (entry.path().filename().string().starts_with("pgdata.before-") && fs::exists(entry.path() / "PG_VERSION")) ++kept;
+  EXPECT_EQ(kept, 3);
+}
+
+TEST_F(Restoring, goes_on_watching_while_the_backup_disk_does_not_answer) {
+  const auto disk = std::make_shared<Disk>();
+  auto pace = fast();
+  pace.probe = [disk] { return disk->look(); };
+  guard_anew({}, pace);
+  ASSERT_TRUE(sees([](const std::string& s) { return has_backup(s) && receiving(s); })) << guardian_->status();
+  disk->hang(true);
+  ASSERT_TRUE(sees([](const std::string& s) { return has_problem(s, "BACKUP_SILENT") && has_problem(s, "WAL_NOT_ARCHIVED"); }))
+      << guardian_->status();
+  const auto alarmed = now();
+  EXPECT_TRUE(sees([&](const std::string& s) {
+    const auto o = parsed(s);
+    return o.at("heartbeat_at").is_string() && *parse_moment(std::string(o.at("heartbeat_at").as_string())) > alarmed;
+  })) << guardian_->status();
+  Session session(cluster_->conninfo("postgres"));
+  EXPECT_EQ(ask(session, "insert into exact default values"), "") << "writes go on";
+  ask(session, "insert into continuity_request (kind, name, requested_by) values ('MARK', 'held', 'test')");
+  EXPECT_EQ(becomes(session, "select state from continuity_request", "FAILED"), "FAILED");
+  EXPECT_THAT(ask(session, "select detail from continuity_request"), ::testing::HasSubstr("does not answer"));
+  disk->hang(false);
+  EXPECT_TRUE(sees([](const std::string& s) { return !has_problem(s, "BACKUP_SILENT") && !has_problem(s, "WAL_NOT_ARCHIVED"); }))
+      << guardian_->status();
+}
+
+TEST_F(Restoring, leaves_alone_whom_others_let_commits_wait_for_and_lets_nobody_wait_for_what_a_receiver_cannot_do) {
+  BackupSettings settings;
+  settings.synchronous = true;
+  guard_anew(settings);
+  const auto synchronous = [](const std::string& s) {
+    const auto o = parsed(s);
+    const auto* r = o.if_contains("receiver");
+    return r != nullptr && r->at("synchronous").as_bool() && !has_problem(s, "NOT_RPO_0");
+  };
+  ASSERT_TRUE(sees(synchronous)) << guardian_->status();
+  Session session(cluster_->conninfo("postgres"));
+  ASSERT_EQ(becomes(session, "show synchronous_standby_names", kReceiver), kReceiver);
+  const auto own = data() / "postgresql.local.conf";
+  std::ofstream(own) << "synchronous_standby_names = '*'\n";
+  cluster_->reload();
+  ASSERT_TRUE(sees([](const std::string& s) { return has_problem(s, "STANDBY_NAMES_SET"); })) << guardian_->status();
+  EXPECT_THAT(guardian_->status(), ::testing::HasSubstr(own.string()));
+  const auto loaded = ask(session, "select pg_conf_load_time()");
+  std::this_thread::sleep_for(6s);  // longer than the pause between two attempts
+  EXPECT_EQ(ask(session, "select pg_conf_load_time()"), loaded);
+  std::ofstream(own) << "synchronous_commit = remote_apply\n";
+  cluster_->reload();
+  ASSERT_TRUE(sees([](const std::string& s) { return has_problem(s, "REMOTE_APPLY") && !has_problem(s, "STANDBY_NAMES_SET"); }))
+      << guardian_->status();
+  EXPECT_EQ(ask(session, "insert into exact default values"), "");
+  fs::remove(own);
+  cluster_->reload();
+  ASSERT_TRUE(sees([&](const std::string& s) { return synchronous(s) && !has_problem(s, "REMOTE_APPLY"); })) << guardian_->status();
+  EXPECT_EQ(becomes(session, "show synchronous_standby_names", kReceiver), kReceiver);
+}
+
+/// The process of a receiver that writes into `data`; 0 without one.
+pid_t receiver_of(const fs::path& data) {
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator("/proc", ec)) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const auto line = slurp(entry.path() / "cmdline");
+    if (line.find("pg_receivewal") != std::string::npos && line.find(data.string()) != std::string::npos)
+      return static_cast<pid_t>(std::stol(name));
+  }
+  return 0;
+}
+
+TEST_F(Restoring, begins_anew_after_a_gap_of_the_receiver_which_the_repository_fills) {
+  Session session(cluster_->conninfo("postgres"));
+  // Nothing of the slot's is kept for it.
+  ASSERT_EQ(ask(session, "alter system set max_slot_wal_keep_size = '0'"), "");
+  ASSERT_EQ(ask(session, "alter system set min_wal_size = '32MB'"), "");
+  cluster_->reload();
+  load(*cluster_, 40, folder_.path);
+  const auto receiver = receiver_of(data());
+  ASSERT_GT(receiver, 0);
+  kill(receiver, SIGSTOP);
+  for (int i = 0; i < 8; ++i) ask(session, "insert into exact default values; select pg_switch_wal()");
+  EXPECT_EQ(becomes(session, "select not exists (select from pg_ls_archive_statusdir() f where f.name like '%.ready')", "t"), "t");
+  ask(session, "checkpoint");
+  EXPECT_EQ(becomes(session, "select wal_status from pg_replication_slots", "lost"), "lost");
+  kill(receiver, SIGCONT);
+  ASSERT_TRUE(sees([&](const std::string& s) {
+    std::error_code ec;
+    for (const auto& entry : fs::directory_iterator(data() / "backup/receiver", ec))
+      if (entry.path().filename().string().find(kUntil) != std::string::npos) return receiving(s) && !has_problem(s, "RECEIVER_GAP");
+    return false;
+  })) << guardian_->status();
+  load(*cluster_, 40, folder_.path);
+  wait_received(*cluster_);
+  auto report = restored({}, "whole");
+  ASSERT_TRUE(report) << report.error().detail;
+  EXPECT_TRUE(report->good()) << to_text(*report);
+  EXPECT_TRUE(rows_of(folder_.path / "whole") == numbers(ask(*cluster_, kAllXids)));
+}
+
+TEST_F(Restoring, is_tried_by_the_guardian_itself_when_its_time_has_come) {
+  auto pace = fast();
+  pace.first_drill = Millis(0);
+  BackupSettings settings;
+  settings.drill_folder = folder_.path / "drills";
+  const auto window = read_window(repository());
+  ASSERT_TRUE(window) << window.error().detail;
+  std::this_thread::sleep_until(window->from + 100ms);
+  load(*cluster_, 4, folder_.path);
+  wait_received(*cluster_);
+  guard_anew(settings, pace, 7);
+  ASSERT_TRUE(sees(
+      [](const std::string& s) {
+        const auto o = parsed(s);
+        return o.contains("drill") && o.at("drill").at("last_good_at").is_string() && !has_problem(s, "DRILL_NEVER");
+      },
+      Millis(120000)))
+      << guardian_->status();
+  EXPECT_TRUE(fs::exists(folder_.path / "drills")) << "it was made where it was asked for";
+  EXPECT_FALSE(fs::exists(folder_.path / "drills/drill")) << "it cleans up";
+  ASSERT_EQ(drills(data()).size(), 1U);
+  EXPECT_TRUE(drills(data()).front().good);
+}
+
 TEST_F(Restoring, a_start_without_backups_keeps_no_wal_for_the_receiver) {
   ASSERT_EQ(ask(*cluster_, "select count(*) from pg_replication_slots"), "1");
   end();
@@ -653,17 +1010,7 @@ TEST_F(Restoring, waits_for_a_synchronous_receiver_goes_on_without_it_after_the_
   ASSERT_TRUE(guardian_->wait_until(is_synchronous, Deadline::in(Millis(30000)))) << guardian_->status();
   load(*cluster_, 40, folder_.path);
   // Frozen: it keeps its connection and takes nothing.
-  const auto receiver =
-      static_cast<pid_t>(std::stol(ask(*cluster_, "select 0")) + std::stol([this] {
-                           for (const auto& entry : fs::directory_iterator("/proc")) {
-                             const auto name = entry.path().filename().string();
-                             if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-                             const auto line = slurp(entry.path() / "cmdline");
-                             if (line.find("pg_receivewal") != std::string::npos && line.find(data().string()) != std::string::npos)
-                               return name;
-                           }
-                           return std::string("0");
-                         }()));
+  const auto receiver = receiver_of(data());
   ASSERT_GT(receiver, 0);
   // A request that is taken while commits wait must not make the guardian wait for itself.
   ask(*cluster_, "insert into continuity_request (kind, name, requested_by) values ('MARK', 'frozen', 'test')");

@@ -9,7 +9,9 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
+#include "base/clock.hpp"
 #include "base/log.hpp"
 
 namespace enishi::cluster {
@@ -94,7 +96,11 @@ Result<Lock> take_lock(const fs::path& data, const DatabaseUser& user) {
   Lock lock;
   lock.fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (lock.fd < 0) return tl::make_unexpected(unwritable(path, errno));
-  if (flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+  // Whoever looks whether an Enishi runs here (in_use) holds it for a moment.
+  const auto limit = Deadline::in(Millis(1000));
+  bool mine = false;
+  while (!(mine = flock(lock.fd, LOCK_EX | LOCK_NB) == 0) && !limit.passed()) std::this_thread::sleep_for(Millis(20));
+  if (!mine) {
     const auto pid = slurp(path);
     return fail(Kind::unavailable, "DATA_IN_USE",
                 fmt::format("the data folder \"{}\" is in use by another Enishi{}. Stop it first, or choose another folder.", data.string(),
@@ -105,6 +111,14 @@ Result<Lock> take_lock(const fs::path& data, const DatabaseUser& user) {
     return tl::make_unexpected(unwritable(path, errno));
   if (user.change && geteuid() == 0 && fchown(lock.fd, user.uid, user.gid) != 0) return tl::make_unexpected(unwritable(path, errno));
   return lock;
+}
+
+bool in_use(const fs::path& data) {
+  const int fd = open((data / kLock).c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
+  ::close(fd);
+  return held;
 }
 
 Result<void> fix_owner(const fs::path& pgdata, const DatabaseUser& user) {
@@ -130,6 +144,16 @@ std::string conninfo_value(std::string_view text) {
     if (c == '\'' || c == '\\') out.push_back('\\');
     out.push_back(c);
   }
+  return out + "'";
+}
+
+std::string shell_word(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text)
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out.push_back(c);
   return out + "'";
 }
 

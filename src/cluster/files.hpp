@@ -39,6 +39,8 @@ Result<void> fix_owner(const std::filesystem::path& pgdata, const DatabaseUser& 
 std::uint64_t free_disk(const std::filesystem::path& path);
 /// 'text' as a libpq connection string reads it.
 std::string conninfo_value(std::string_view text);
+/// 'text' as a shell reads it.
+std::string shell_word(std::string_view text);
 /// 'text' as postgresql.conf reads it.
 std::string conf_value(std::string_view text);
 
@@ -53,7 +55,9 @@ struct Lock {
   }
   ~Lock();
 };
-/// DATA_IN_USE when another Enishi has it.
+/// DATA_IN_USE when another Enishi has it, and goes on having it for a second.
 Result<Lock> take_lock(const std::filesystem::path& data, const DatabaseUser& user);
+/// Whether an Enishi has it now.
+bool in_use(const std::filesystem::path& data);
 
 }  // namespace enishi::cluster

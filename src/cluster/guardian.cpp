@@ -1,9 +1,6 @@
 #include "cluster/guardian.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -18,6 +15,8 @@
 #include "cluster/continuity.sql.hpp"
 #include "cluster/files.hpp"
 #include "cluster/session.hpp"
+#include "cluster/storage.hpp"
+#include "cluster/wal_source.hpp"
 
 namespace enishi::cluster {
 namespace {
@@ -32,10 +31,11 @@ using std::chrono::seconds;
 
 constexpr const char* kStatusFile = "continuity.json";
 constexpr const char* kRiskFile = "continuity.jsonl";  ///< intervals in which a lost disk could have cost commits
-constexpr std::uint64_t kCaughtUp = 16ULL << 20;
+constexpr std::uint64_t kCaughtUp = kSegment;
 /// No commit of the guardian's waits for the receiver it watches: it would hang until the guardian itself lets it go on. Nor is one refused
 /// while everybody's writes are.
 constexpr const char* kAlone = "-c synchronous_commit=local -c default_transaction_read_only=off";
+constexpr Millis kStorageLimit{10000};     ///< for what is small and on the backups' disk
 constexpr std::size_t kKeptSegments = 16;  ///< archived ones that the receiver's folder keeps all the same
 
 double since(Moment then) { return std::chrono::duration<double>(now() - then).count(); }
@@ -113,6 +113,17 @@ std::string restore_point(const std::string& name, const std::string& id) {
   return name.substr(0, 54) + "." + id.substr(id.size() - std::min<std::size_t>(id.size(), 8));
 }
 
+Storage::Seen look_at(const Repository& repository) {
+  Storage::Seen out;
+  out.reachable = repository.reachable();
+  std::error_code ec;
+  if (const auto space = fs::space(repository.folder(), ec); !ec) {
+    out.bytes = space.capacity;
+    out.free = space.available;
+  }
+  return out;
+}
+
 double unix_time(Moment m) { return std::chrono::duration<double>(m.time_since_epoch()).count(); }
 
 }  // namespace
@@ -122,13 +133,16 @@ struct Guardian::Impl {
       : cluster(watched),
         repository(std::move(settings), watched.data(), watched.user()),
         checks(std::move(more)),
-        pace(set),
+        pace(std::move(set)),
+        storage(pace.probe ? pace.probe : Storage::Probe([disk = repository] { return look_at(disk); }),
+                std::min(pace.tick * 2, Millis(1000))),
         status_file(watched.data() / kStatusFile) {}
 
   EmbeddedCluster& cluster;
   Repository repository;
   std::vector<Check> checks;
   Pace pace;
+  Storage storage;
   fs::path status_file;
 
   std::atomic<bool> stop_work{false}, stop_receiver{false};
@@ -207,16 +221,29 @@ struct Guardian::Impl {
   }
   /// What could not be written, or did not arrive, is written again: a commit may wait for it.
   void hold_conf() {
-    bool as_wanted = false;
+    bool as_wanted = false, unwritten = false;
+    std::string names, source;
     {
       const std::lock_guard held(guard);
-      as_wanted = !problems.contains("settings") && text_of(observed, "synchronous_standby_names") == (synchronous ? kReceiver : "");
+      names = text_of(observed, "synchronous_standby_names");
+      source = text_of(observed, "names_from");
+      unwritten = problems.contains("settings");
+      as_wanted = names == (synchronous ? kReceiver : "");
     }
+    // What somebody set in a file that wins over ours is theirs: said, and left.
+    const bool foreign = !as_wanted && !source.empty() && fs::path(source).filename() != kGuardianConf;
+    if (foreign)
+      problem("names", false, "STANDBY_NAMES_SET",
+              fmt::format("synchronous_standby_names is '{}' in {}, which wins: it decides for whom commits wait", names, source),
+              "take the line out of " + source + "; then it goes on by itself");
+    else
+      solved("names");
+    if (!unwritten && (as_wanted || foreign)) return;
     const auto tried = [this] {
       const std::lock_guard writing(conf_guard);
       return conf_tried;
     }();
-    if (!as_wanted && steady_now() - tried > seconds(5)) write_conf();
+    if (steady_now() - tried > seconds(5)) write_conf();
   }
 
   // Watching -------------------------------------------------------------------------------------------------------
@@ -227,6 +254,12 @@ struct Guardian::Impl {
   void end_risk(Moment until);
   void take_up_risk(const json::object& before);
   void judge();
+  struct Disk {
+    std::string name;
+    fs::path path;
+    std::uint64_t bytes = 0, free = 0;
+  };
+  [[nodiscard]] std::vector<Disk> disks() const;
   void beat(Session& session);
   void take_requests(Session& session);
   void tell();
@@ -236,6 +269,7 @@ struct Guardian::Impl {
 
   void work();
   bool prepare();
+  void archive_histories();
   bool look();
   void backup(BackupKind kind, const std::string& why);
   std::optional<BackupKind> due() const;
@@ -309,7 +343,7 @@ void Guardian::Impl::synchronise() {
   // The interval ends when the server itself waits, not when it was told to.
   const bool waits = synchronous && text_of(object_of(observed, "receiver"), "sync_state") == "sync";
   if (waits) end_risk(now());
-  if (!waits && risk_from == Moment{} && !synchronous) risk_from = now();
+  if (!waits && risk_from == Moment{} && (!synchronous || text_of(observed, "synchronous_standby_names") != kReceiver)) risk_from = now();
   const bool risky = risk_from != Moment{} && since(risk_from) > 3;  // a start takes a moment
   held.unlock();
   if (text_of(observed, "synchronous_commit") == "remote_apply")
@@ -321,6 +355,17 @@ void Guardian::Impl::synchronise() {
             "see why the receiver is away: enishi status --data " + data());
   else
     solved("synchronous");
+}
+
+std::vector<Guardian::Impl::Disk> Guardian::Impl::disks() const {
+  Disk own{"data", cluster.data()};
+  std::error_code ec;
+  if (const auto space = fs::space(own.path, ec); !ec) {
+    own.bytes = space.capacity;
+    own.free = space.available;
+  }
+  const auto seen = storage.seen();
+  return {own, {"backup", repository.folder(), seen.bytes, seen.free}};
 }
 
 /// What the observation means.
@@ -352,8 +397,9 @@ void Guardian::Impl::judge() {
   }
   if (!ready) return;
   const auto failed_at = from_micros(field(archiver, "last_failed_at")), archived_at = from_micros(field(archiver, "last_at"));
-  const bool gone = !repository.reachable();
-  const bool failing = (failed_at != Moment{} && failed_at > archived_at && waiting > 0) || (prepared_now && gone);
+  const auto silent = storage.silent();
+  const bool hangs = !storage.answers(), gone = !hangs && !storage.seen().reachable;
+  const bool failing = (failed_at != Moment{} && failed_at > archived_at && waiting > 0) || (prepared_now && (gone || hangs));
   {
     const std::lock_guard held(guard);
     if (failing || !prepared_now) {
@@ -366,7 +412,11 @@ void Guardian::Impl::judge() {
     outage = outage_from;
   }
   const auto limit = settings().outage_hours;
-  if (gone)
+  if (hangs)
+    problem("repository", true, "BACKUP_SILENT",
+            fmt::format("the disk of \"{}\" has not answered for {} s", repository.folder().string(), silent.count() / 1000),
+            fmt::format("see whether its server is there: `findmnt -T {}`; it goes on by itself", repository.folder().string()));
+  else if (gone)
     problem("repository", true, "BACKUP_GONE", fmt::format("the backups are not in \"{}\" any more", repository.folder().string()),
             fmt::format("mount its disk again; `findmnt -T {}` says what is there now", repository.folder().string()));
   else if (prepared_now)
@@ -440,20 +490,18 @@ void Guardian::Impl::judge() {
                   "enishi drill --data " + data(), p.from == Moment{} ? now() : p.from};
     }
   }
-  for (const auto& [path, name] : {std::pair{cluster.data(), "data"}, std::pair{repository.folder(), "backup"}}) {
-    std::error_code ec;
-    const auto space = fs::space(path, ec);
-    if (ec || space.capacity == 0) continue;
-    const double share = static_cast<double>(space.available) / static_cast<double>(space.capacity);
+  for (const auto& [name, path, bytes, free] : disks()) {
+    if (bytes == 0) continue;
+    const double share = static_cast<double>(free) / static_cast<double>(bytes);
     const auto topic = std::string("disk ") + name;
     if (share < 0.1)
-      problem(topic, share < 0.03, "DISK_NEARLY_FULL",
-              fmt::format("{:.1f} GB ({:.0f} %) are free on the disk of \"{}\"", static_cast<double>(space.available) / 1e9, share * 100,
-                          path.string()),
-              fmt::format("df -h {}", path.string()));
+      problem(
+          topic, share < 0.03, "DISK_NEARLY_FULL",
+          fmt::format("{:.1f} GB ({:.0f} %) are free on the disk of \"{}\"", static_cast<double>(free) / 1e9, share * 100, path.string()),
+          fmt::format("df -h {}", path.string()));
     else
       solved(topic);
-    (name == std::string("data") ? figures().free_data : figures().free_backup).set(static_cast<double>(space.available));
+    (name == "data" ? figures().free_data : figures().free_backup).set(static_cast<double>(free));
   }
 }
 
@@ -501,9 +549,12 @@ void Guardian::Impl::take_requests(Session& session) {
       auto marked = session.ask(sql::continuity::mark, pg::params(point));
       Result<void> noted;
       if (marked) {
-        const std::unique_lock held(guard);
-        noted = repository.note({"mark", r.name, static_cast<std::uint32_t>(number_of(observed, "timeline")),
-                                 Lsn::parse(marked->text(0, 0)).value_or(Lsn{}), now(), point});
+        Event mark{"mark", r.name, 1, Lsn::parse(marked->text(0, 0)).value_or(Lsn{}), now(), point};
+        {
+          const std::lock_guard held(guard);
+          mark.timeline = static_cast<std::uint32_t>(number_of(observed, "timeline"));
+        }
+        noted = storage.run([disk = repository, mark] { return disk.note(mark); }, kStorageLimit);
       }
       const bool good = marked && noted;
       (void)session.ask(
@@ -522,8 +573,7 @@ json::object Guardian::Impl::make_status() {
   const auto receiver = object_of(observed, "receiver"), archiver = object_of(observed, "archiver");
   // What cannot be lost with the database's disk: with the receiver, or in the repository.
   auto safe = std::max(lsn_of(receiver, "write_lsn"), lsn_of(receiver, "flush_lsn"));
-  if (const auto last = parse_wal_file(text_of(archiver, "last_wal").substr(0, 24)))
-    safe = std::max(safe, Lsn{last->second.at + (16ULL << 20)});
+  if (const auto last = parse_wal_file(text_of(archiver, "last_wal").substr(0, 24))) safe = std::max(safe, Lsn{last->second.at + kSegment});
   Moment window_to{};
   for (const auto& [at, position] : beats)
     if (position <= safe) window_to = at;
@@ -567,13 +617,9 @@ json::object Guardian::Impl::make_status() {
     for (auto& v : last) risks.push_back(std::move(v));
     if (risk_from != Moment{}) risks.push_back(json::object{{"from", to_text(risk_from)}, {"to", nullptr}, {"seconds", since(risk_from)}});
   }
-  json::array disks;
-  for (const auto& [name, path] : {std::pair{"data", cluster.data()}, std::pair{"backup", repository.folder()}}) {
-    std::error_code ec;
-    const auto space = fs::space(path, ec);
-    if (!ec)
-      disks.push_back(json::object{{"name", name}, {"path", path.string()}, {"bytes", space.capacity}, {"free_bytes", space.available}});
-  }
+  json::array space;
+  for (const auto& [name, path, bytes, free] : disks())
+    if (bytes > 0) space.push_back(json::object{{"name", name}, {"path", path.string()}, {"bytes", bytes}, {"free_bytes", free}});
   auto& f = figures();
   f.ok.set(red == 0 ? 1 : 0);
   f.red.set(red);
@@ -629,7 +675,7 @@ json::object Guardian::Impl::make_status() {
       {"drill", json::object{{"every_days", settings().drill_days},
                              {"last_good_at", time_or_null(last_good_drill)},
                              {"last", last_drill ? json::parse(to_json(*last_drill)) : json::value(nullptr)}}},
-      {"disks", std::move(disks)},
+      {"disks", std::move(space)},
   };
 }
 
@@ -703,7 +749,10 @@ void Guardian::Impl::watch() {
 
 bool Guardian::Impl::prepare() {
   const auto pgdata = cluster.data() / "pgdata";
-  if (auto done = repository.prepare(pgdata, cluster.socket_folder(), cluster.port()); !done) {
+  if (auto done = storage.run([disk = repository, pgdata, socket = cluster.socket_folder(),
+                               port = cluster.port()]() mutable { return disk.prepare(pgdata, socket, port); },
+                              kStorageLimit * 3);
+      !done) {
     problem("repository", done.error(), "then it goes on by itself");
     return false;
   }
@@ -735,7 +784,25 @@ bool Guardian::Impl::prepare() {
   }
   changed.notify_all();
   solved("repository");
+  if (timeline > 1) archive_histories();
   return true;
+}
+
+/// A restored cluster begins its timeline while nothing is archived, so nobody ever hands the timeline's history to the archiver; without
+/// it no restore finds the way from the backups before the promotion to the WAL after it.
+void Guardian::Impl::archive_histories() {
+  const auto wal = cluster.data() / "pgdata" / "pg_wal";
+  const WalSource source(repository, cluster.data());
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(wal, ec)) {
+    const auto name = entry.path().filename().string();
+    if (name.size() != 16 || !name.ends_with(".history")) continue;
+    const auto status = wal / "archive_status" / name;
+    if (fs::exists(status.string() + ".ready", ec) || source.archived(name)) continue;
+    if (auto asked = put(status.string() + ".ready", "", cluster.user()); !asked)
+      log_warning("the history of a timeline waits to be archived", {{"file", name}, {"error", asked.error().detail}});
+    fs::remove(status.string() + ".done", ec);
+  }
 }
 
 /// False when the repository cannot be read.
@@ -805,7 +872,9 @@ void Guardian::Impl::run_drill() {
     const std::lock_guard held(guard);
     running = "drill";
   }
-  auto result = drill(repository, cluster.data() / "drill", cluster.binaries().bin, checks, {}, &stop_work);
+  // A folder of the caller's choice may hold other things, so the drill has one of its own in it.
+  const auto place = (settings().drill_folder.empty() ? cluster.data() : settings().drill_folder) / "drill";
+  auto result = drill(repository, place, cluster.binaries().bin, checks, {}, &stop_work);
   const std::lock_guard held(guard);
   running.clear();
   if (stop_work) return;
@@ -835,6 +904,12 @@ void Guardian::Impl::work() {
       changed.wait_for(held, wait, [this] { return stop_work.load() || (prepared && !requests.empty()); });
     }
     if (stop_work) return;
+    if (!storage.answers()) {
+      wait = Millis(2000);
+      std::unique_lock held(guard);
+      changed.wait_for(held, wait, [this] { return stop_work.load(); });
+      continue;
+    }
     try {
       bool ready = false;
       {
@@ -914,14 +989,19 @@ void Guardian::Impl::tidy_receiver(const fs::path& folder) {
     archived = text_of(object_of(observed, "archiver"), "last_wal").substr(0, 24);
   }
   if (archived.size() != 24) return;
-  std::error_code ec;
-  std::vector<fs::path> old;
-  for (const auto& entry : fs::directory_iterator(folder, ec)) {
-    const auto name = entry.path().filename().string();
-    if (parse_wal_file(name) && name.substr(0, 8) == archived.substr(0, 8) && name <= archived) old.push_back(entry.path());
-  }
-  std::sort(old.begin(), old.end());
-  for (std::size_t i = 0; i + kKeptSegments < old.size(); ++i) fs::remove(old[i], ec);
+  (void)storage.run(
+      [folder, archived]() -> Result<void> {
+        std::error_code ec;
+        std::vector<fs::path> old;
+        for (const auto& entry : fs::directory_iterator(folder, ec)) {
+          const auto name = entry.path().filename().string();
+          if (parse_wal_file(name) && name.substr(0, 8) == archived.substr(0, 8) && name <= archived) old.push_back(entry.path());
+        }
+        std::sort(old.begin(), old.end());
+        for (std::size_t i = 0; i + kKeptSegments < old.size(); ++i) fs::remove(old[i], ec);
+        return {};
+      },
+      kStorageLimit);
 }
 
 void Guardian::Impl::receive() {
@@ -939,12 +1019,12 @@ void Guardian::Impl::receive() {
     }
     if (stop_receiver) return;
     if (!ready || !cluster.wait_ready(Deadline::in(Millis(500)))) continue;
-    if (!repository.reachable()) {
+    if (!storage.answers() || !storage.seen().reachable) {
       wait = Millis(2000);
       continue;
     }
     const auto folder = repository.receiver() / fmt::format("{}-{:08X}", id, timeline);
-    if (auto made = private_folder(folder, cluster.user()); !made) {
+    if (auto made = storage.run([folder, user = cluster.user()] { return make_receiver_folder(folder, user); }, kStorageLimit); !made) {
       wait = Millis(5000);
       continue;
     }
@@ -998,8 +1078,13 @@ void Guardian::Impl::receive() {
       log_error("the receiver has a gap; it begins anew, and the repository has what is missing", {{"folder", folder.string()}});
       Session session(cluster.conninfo("postgres"));
       (void)session.ask(sql::continuity::drop_slot);
-      std::error_code ec;
-      fs::rename(folder, folder.string() + "-until-" + std::to_string(now().time_since_epoch().count()), ec);
+      (void)storage.run(
+          [folder, stamp = now().time_since_epoch().count()]() -> Result<void> {
+            std::error_code ec;
+            fs::rename(folder, folder.string() + kUntil + std::to_string(stamp), ec);
+            return {};
+          },
+          kStorageLimit);
     }
     wait = steady_now() - began > seconds(30) ? Millis(500) : std::min(wait * 2, Millis(10000));
   }
@@ -1097,9 +1182,7 @@ Result<std::string> last_status(const fs::path& data) {
   if (bad || !status.is_object())
     return fail(Kind::not_found, "NO_STATUS",
                 fmt::format("\"{}\" says nothing of backups: it was never served with them on", data.string()));
-  const int fd = open((data / kLock).c_str(), O_RDWR | O_CLOEXEC);
-  const bool running = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
-  if (fd >= 0) ::close(fd);
+  const bool running = in_use(data);
   auto& o = status.get_object();
   o["running_now"] = running;
   if (!running) {

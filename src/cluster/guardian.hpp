@@ -19,6 +19,7 @@
 #include "cluster/cluster.hpp"
 #include "cluster/repository.hpp"
 #include "cluster/restore.hpp"
+#include "cluster/storage.hpp"
 
 namespace enishi::cluster {
 
@@ -28,6 +29,7 @@ struct Pace {
   Millis heartbeat{10000};
   Millis first_work{500};      ///< after the cluster is ready
   Millis first_drill{600000};  ///< after the first backup
+  Storage::Probe probe = {};   ///< instead of the one that looks at the backups' disk
 };
 
 enum class BackupKind { differential, full };

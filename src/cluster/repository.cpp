@@ -23,8 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 
-constexpr std::uint64_t kSegment = 16ULL << 20;
-
 std::string backrest() {
   for (const auto* place : {"/usr/bin/pgbackrest", "/usr/local/bin/pgbackrest"})
     if (access(place, X_OK) == 0) return place;
@@ -395,6 +393,7 @@ Result<RepositoryInfo> Repository::info(const fs::path& home) const {
     for (const auto& database : stanza.at("db").as_array())
       out.system = std::to_string(database.at("system-id").to_number<std::uint64_t>());
     for (const auto& archive : stanza.at("archive").as_array()) {
+      out.archive = text_of(archive, "id");
       out.oldest_wal = text_of(archive, "min");
       out.newest_wal = text_of(archive, "max");
     }
@@ -449,14 +448,9 @@ std::vector<Event> Repository::events() const {
 }
 
 std::uint64_t Repository::stored_bytes() const {
-  std::uint64_t sum = 0;
-  std::error_code ec;
-  for (auto at = fs::recursive_directory_iterator(settings_.folder / "repo", fs::directory_options::skip_permission_denied, ec);
-       !ec && at != fs::recursive_directory_iterator(); at.increment(ec)) {
-    std::error_code none;
-    if (at->is_regular_file(none)) sum += at->file_size(none);
-  }
-  return sum;
+  // A program of its own, which can be ended when the disk does not answer.
+  const auto said = run_command({{"/usr/bin/du", "--summarize", "--bytes", settings_.folder / "repo"}, user_, {}, Millis(60000)});
+  return said.status == 0 ? std::strtoull(said.output.c_str(), nullptr, 10) : 0;
 }
 
 }  // namespace enishi::cluster

@@ -22,6 +22,7 @@
 
 namespace enishi::cluster {
 
+inline constexpr std::uint64_t kSegment = 16ULL << 20;  ///< bytes of a WAL file
 inline constexpr const char* kStanza = "enishi";
 inline constexpr const char* kStanzaNote = "backup.stanza";
 /// WAL was written that nobody archives: backups before it do not reach over it, so a new one is due.
@@ -38,15 +39,16 @@ using Moment = std::chrono::sys_time<std::chrono::microseconds>;
 
 struct BackupSettings {
   bool on = true;
-  std::filesystem::path folder;       ///< empty: DIR/backup
-  std::filesystem::path receiver;     ///< empty: FOLDER/receiver
-  std::filesystem::path key_file;     ///< empty: DIR/backup.key
-  std::filesystem::path config_file;  ///< [global] lines of pgBackRest's that win over ours: an object store, for example
-  unsigned days = 14;                 ///< window, 1 to 35
-  bool synchronous = false;           ///< a commit waits until the receiver has it on its disk
-  unsigned sync_outage_seconds = 10;  ///< so long commits wait for a receiver that is away, before they go on without it
-  unsigned outage_hours = 24;         ///< so long writes go on while nothing can be backed up; 0: for ever
-  unsigned drill_days = 7;            ///< a restore is tried so often; 0: never
+  std::filesystem::path folder;        ///< empty: DIR/backup
+  std::filesystem::path receiver;      ///< empty: FOLDER/receiver
+  std::filesystem::path key_file;      ///< empty: DIR/backup.key
+  std::filesystem::path config_file;   ///< [global] lines of pgBackRest's that win over ours: an object store, for example
+  unsigned days = 14;                  ///< window, 1 to 35
+  bool synchronous = false;            ///< a commit waits until the receiver has it on its disk
+  unsigned sync_outage_seconds = 10;   ///< so long commits wait for a receiver that is away, before they go on without it
+  unsigned outage_hours = 24;          ///< so long writes go on while nothing can be backed up; 0: for ever
+  unsigned drill_days = 7;             ///< a restore is tried so often; 0: never
+  std::filesystem::path drill_folder;  ///< where; empty: DIR/drill
 };
 
 /// A write-ahead log position.
@@ -74,7 +76,8 @@ struct Backup {
 struct RepositoryInfo {
   std::vector<Backup> backups;  ///< oldest first
   std::string oldest_wal, newest_wal;
-  std::string system;  ///< system identifier of the cluster
+  std::string system;   ///< system identifier of the cluster
+  std::string archive;  ///< pgBackRest's name for its WAL, 15-1
 };
 
 /// One line of enishi.backup.
@@ -119,7 +122,7 @@ class Repository {
   [[nodiscard]] const std::filesystem::path& receiver() const { return settings_.receiver; }
   [[nodiscard]] const std::filesystem::path& data() const { return data_; }
   [[nodiscard]] const DatabaseUser& user() const { return user_; }
-  /// Bytes in repo/, or 0 for a repository that is no folder.
+  /// Bytes in repo/, or 0 for a repository that is no folder or does not answer.
   [[nodiscard]] std::uint64_t stored_bytes() const;
 
  private:

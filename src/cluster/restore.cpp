@@ -1,10 +1,6 @@
 #include "cluster/restore.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -13,11 +9,9 @@
 #include <mutex>
 #include <random>
 #include <regex>
-#include <set>
 #include <sstream>
 #include <thread>
 
-#include "base/log.hpp"
 #include "cluster/continuity.sql.hpp"
 #include "cluster/files.hpp"
 #include "cluster/migrations.sql.hpp"
@@ -34,104 +28,8 @@ using std::chrono::seconds;
 constexpr const char* kDrills = "drills.jsonl";
 constexpr const char* kWalScript = "wal-get.sh";
 constexpr const char* kWalLog = "wal.log";
-constexpr const char* kReport = "restore-report.json";
-constexpr std::uint64_t kSegment = 16ULL << 20;
 
 double elapsed(SteadyTime began) { return std::chrono::duration<double>(steady_now() - began).count(); }
-
-/// 'text' as a shell reads it.
-std::string shell_word(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text)
-    if (c == '\'')
-      out += "'\\''";
-    else
-      out.push_back(c);
-  return out + "'";
-}
-
-/// restore_command: the repository first, then what the receiver has, a file that was not full yet included.
-std::string wal_script(const Repository& repository, const fs::path& home) {
-  const auto receiver = shell_word(repository.receiver().string());
-  return fmt::format(
-      "#!/bin/sh\n"
-      "# Written by Enishi: restore_command of this folder. wal-get.sh FILE INTO\n"
-      "if pgbackrest --config={0} --stanza={1} --log-level-console=off --log-level-stderr=off archive-get \"$1\" \"$2\"; then\n"
-      "  echo \"repository $1\" >> {2}; exit 0\n"
-      "fi\n"
-      "for f in {3}/*/\"$1\" {3}/*/\"$1.partial\"; do\n"
-      "  if [ -f \"$f\" ]; then\n"
-      "    cp \"$f\" \"$2.part\" && mv \"$2.part\" \"$2\" && echo \"receiver $1\" >> {2} && exit 0\n"
-      "  fi\n"
-      "done\n"
-      "exit 1\n",
-      shell_word((home / kBackrestConf).string()), kStanza, shell_word((home / kWalLog).string()), receiver);
-}
-
-/// A scratch folder for WAL that is only read.
-struct Scratch {
-  fs::path path;
-  Scratch(const fs::path& home, const DatabaseUser& user)
-      : path(home / fmt::format("scratch-{}-{}", getpid(), steady_now().time_since_epoch().count())) {
-    (void)private_folder(path, user);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-};
-
-/// A WAL file, or a timeline's history, as a restore would get it.
-std::optional<fs::path> fetch(const Repository& repository, const fs::path& home, const fs::path& into, const std::string& name) {
-  const auto target = into / name;
-  const auto got =
-      repository.run({"--no-archive-async", "--log-level-console=off", "--log-level-stderr=off", "archive-get", name, target.string()},
-                     Millis(60000), nullptr, {}, home, false);
-  std::error_code ec;
-  if (got.status == 0 && fs::exists(target, ec)) return target;
-  for (const auto& folder : fs::directory_iterator(repository.receiver(), ec))
-    for (const auto* end : {"", ".partial"}) {
-      const auto from = folder.path() / (name + end);
-      std::error_code none;
-      if (!fs::is_regular_file(from, none)) continue;
-      const auto copied = run_command({{"/bin/cp", from, target}, repository.user(), {}, Millis(60000)});
-      if (copied.status == 0) return target;
-    }
-  return std::nullopt;
-}
-
-/// Names of whole and partial WAL files of the receiver.
-std::set<std::string> received(const Repository& repository) {
-  std::set<std::string> out;
-  std::error_code ec;
-  for (const auto& folder : fs::directory_iterator(repository.receiver(), ec)) {
-    std::error_code none;
-    for (const auto& file : fs::directory_iterator(folder.path(), none)) {
-      const auto name = file.path().filename().string();
-      if (parse_wal_file(name.substr(0, 24)) && (name.size() == 24 || name.ends_with(".partial"))) out.insert(name.substr(0, 24));
-    }
-  }
-  return out;
-}
-
-/// Timelines that lead to `timeline`, each with the position at which it was left.
-std::map<std::uint32_t, Lsn> ancestry(const Repository& repository, const fs::path& home, const fs::path& scratch, std::uint32_t timeline) {
-  std::map<std::uint32_t, Lsn> out;
-  if (timeline <= 1) return out;
-  const auto file = fetch(repository, home, scratch, fmt::format("{:08X}.history", timeline));
-  if (!file) return out;
-  std::istringstream lines(slurp(*file));
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::uint32_t parent = 0;
-    std::string position;
-    if (words >> parent >> position)
-      if (const auto lsn = Lsn::parse(position)) out[parent] = *lsn;
-  }
-  return out;
-}
 
 Result<fs::path> binaries_for(const fs::path& pg_bin, int major) {
   auto found = find_binaries(pg_bin, major);
@@ -199,14 +97,14 @@ Result<Plan> make_plan(const RestoreRequest& request, const Window& window, cons
   if (target.kind == Target::Kind::lsn && (target.lsn < window.from_lsn || (!other && target.lsn > window.to_lsn)))
     return fail(Kind::not_found, "TARGET_OUTSIDE_WINDOW", fmt::format("{} is not within reach: {}", target.lsn.str(), window_text(window)));
 
-  const Scratch scratch(home, request.repository.user());
-  const auto path = ancestry(request.repository, home, scratch.path, timeline);
+  const WalSource source(request.repository, home, window.system, window.archive);
+  const auto path = source.ancestry(timeline);
   Plan plan;
   plan.timeline = timeline;
   bool found = false;
   for (const auto& b : window.backups) {
     if (b.damaged) continue;  // pages were wrong already; the one before it and the WAL are right
-    const auto left = path.find(b.timeline);
+    const auto left = std::find_if(path.begin(), path.end(), [&b](const auto& one) { return one.first == b.timeline; });
     if (b.timeline != timeline && (left == path.end() || b.stop > left->second)) continue;
     if (target.kind == Target::Kind::time && b.finished + seconds(1) > target.time) continue;
     if ((target.kind == Target::Kind::lsn || target.kind == Target::Kind::name) && b.stop > target.lsn) continue;
@@ -221,6 +119,16 @@ Result<Plan> make_plan(const RestoreRequest& request, const Window& window, cons
       plan.expected_end = window.to_lsn;
       break;
     case Target::Kind::time: {
+      if (other) {
+        // Between the last commit of a timeline and the start of the next one nothing was written: all of it is what was there.
+        auto bin = binaries_for(request.pg_bin, 0);
+        if (!bin) return tl::make_unexpected(bin.error());
+        const auto last = source.last_commit(*bin, timeline, plan.backup.stop);
+        if (last && last->at <= target.time) {
+          plan.expected_end = last->lsn;
+          break;
+        }
+      }
       auto stamp = to_text(target.time);
       stamp[10] = ' ';
       stamp.replace(stamp.size() - 1, 1, "+00");  // PostgreSQL knows no names of zones yet when it reads this
@@ -345,14 +253,13 @@ LogSaid read_log(const fs::path& folder) {
 }
 
 /// Commits that follow the end in the WAL and are stamped at or before the target: they were under way at that moment.
-std::vector<Commit> stamped_backwards(const Repository& repository, const fs::path& home, const fs::path& bin, std::uint32_t timeline,
+std::vector<Commit> stamped_backwards(const WalSource& source, const DatabaseUser& user, const fs::path& bin, std::uint32_t timeline,
                                       Lsn end, Moment target) {
   std::vector<Commit> out;
-  const Scratch scratch(home, repository.user());
   for (std::uint64_t i = 0; i < 2; ++i) {
-    const auto file = fetch(repository, home, scratch.path, wal_file_name(timeline, Lsn{end.at + i * kSegment}));
+    const auto file = source.fetch(wal_file_name(timeline, Lsn{end.at + i * kSegment}));
     if (!file) break;
-    for (const auto& c : commits_in(bin, *file, repository.user()))
+    for (const auto& c : commits_in(bin, *file, user))
       if (c.lsn > end && c.at <= target) out.push_back(c);
   }
   return out;
@@ -427,35 +334,6 @@ Result<void> claim_into(const fs::path& into, const DatabaseUser& user) {
 
 }  // namespace
 
-std::vector<Commit> commits_in(const fs::path& bin, const fs::path& wal_file, const DatabaseUser& user) {
-  std::vector<Commit> out;
-  std::string rest;
-  const auto line_seen = [&out](const std::string& line) {
-    // rmgr: Transaction len (rec/tot):     34/    34, tx:        740, lsn: 0/01500110, prev 0/015000D8, desc: COMMIT 2026-11-22
-    // 18:41:22.948123 UTC
-    const auto what = line.find("desc: COMMIT ");
-    if (what == std::string::npos) return;
-    const auto xid = line.find("tx: "), lsn = line.find("lsn: ");
-    if (xid == std::string::npos || lsn == std::string::npos) return;
-    const auto position = Lsn::parse(std::string_view(line).substr(lsn + 5, line.find(',', lsn) - lsn - 5));
-    auto stamp = line.substr(what + 13, line.find(" UTC", what) - what - 13);
-    const auto at = parse_moment(stamp + "Z");
-    if (position && at) out.push_back({*position, std::strtoull(line.c_str() + xid + 4, nullptr, 10), *at});
-  };
-  Command command{{bin / "pg_waldump", "--rmgr=Transaction", wal_file}, user, {}, Millis(120000)};
-  command.on_output = [&](std::string_view said) {
-    rest += said;
-    std::size_t from = 0;
-    for (auto end = rest.find('\n'); end != std::string::npos; end = rest.find('\n', from)) {
-      line_seen(rest.substr(from, end - from));
-      from = end + 1;
-    }
-    rest.erase(0, from);
-  };
-  (void)run_command(command);
-  return out;
-}
-
 Result<Target> Target::parse(std::string_view text) {
   Target t;
   if (text.empty() || text == "latest") return t;
@@ -515,25 +393,26 @@ Result<Window> read_window(const Repository& repository, const fs::path& given_h
     w.from_lsn = b.stop;
     break;
   }
-  // The newest commit: in the newest file that has one, of the newest timeline.
-  auto files = received(repository);
-  if (parse_wal_file(info->newest_wal)) files.insert(info->newest_wal);
-  if (!w.timelines.empty()) w.timeline = w.timelines.back().timeline;
-  if (!files.empty() && w.timelines.empty()) w.timeline = parse_wal_file(*files.rbegin())->first;
-  const Scratch scratch(home, repository.user());
-  Lsn at{};
-  for (const auto& name : files)
-    if (const auto wal = parse_wal_file(name); wal && wal->first == w.timeline) at = std::max(at, wal->second);
-  for (int looked = 0; looked < 8 && at.at > 0; ++looked, at.at -= std::min(at.at, kSegment)) {
-    const auto file = fetch(repository, home, scratch.path, wal_file_name(w.timeline, at));
-    if (!file) continue;
-    const auto commits = commits_in(*bin, *file, repository.user());
-    std::error_code ec;
-    fs::remove(*file, ec);
-    if (commits.empty()) continue;
-    w.to_lsn = commits.back().lsn;
-    for (const auto& c : commits) w.to = std::max(w.to, c.at);
-    break;
+  w.system = info->system;
+  w.archive = info->archive;
+  const WalSource source(repository, home, w.system, w.archive);
+  const auto received = source.received_timelines();
+  if (!w.timelines.empty())
+    w.timeline = w.timelines.back().timeline;
+  else if (!received.empty())
+    w.timeline = *received.rbegin();
+  else if (const auto newest = parse_wal_file(info->newest_wal))
+    w.timeline = newest->first;
+  // Of a long load there may be any number of files without a commit: the newest backup is as far as it is worth looking.
+  Backup newest;
+  for (const auto& b : w.backups)
+    if (!b.damaged && b.timeline == w.timeline) newest = b;
+  if (const auto last = source.last_commit(*bin, w.timeline, newest.stop)) {
+    w.to = last->at;
+    w.to_lsn = last->lsn;
+  } else if (newest.finished != Moment{}) {
+    w.to = newest.finished + seconds(1);
+    w.to_lsn = newest.stop;
   }
   return w;
 }
@@ -651,6 +530,7 @@ Result<RestoreReport> restore(RestoreRequest request) {
 
   const auto pgdata = into / "pgdata";
   if (auto made = private_folder(pgdata, user); !made) return abandon(made.error());
+  const WalSource source(repository, into, request.window->system, request.window->archive);
   auto began = steady_now();
   Percent percent([&](double done) {
     if (request.progress) request.progress({"copy", done, done > 0.02 ? elapsed(began) / done * (1 - done) : -1});
@@ -667,7 +547,7 @@ Result<RestoreReport> restore(RestoreRequest request) {
 
   began = steady_now();
   const Result<void> written[] = {
-      put(into / kWalScript, wal_script(repository, into), user),
+      put(into / kWalScript, source.script(into / kWalLog), user),
       put(into / kMarker, "Enishi data folder, format 1\n", user),
       put(into / kQuiet, json::serialize(json::object{{"target", report.target}, {"backup", report.backup}, {"at", to_text(now())}}) + "\n",
           user),
@@ -728,8 +608,7 @@ Result<RestoreReport> restore(RestoreRequest request) {
                                                  report.end.str(), request.window->to_lsn.str())});
   }
   if (request.target.kind == Target::Kind::time && said.stop)
-    report.stamped_backwards =
-        stamped_backwards(repository, into, (*cluster)->binaries().bin, plan->timeline, report.end, request.target.time);
+    report.stamped_backwards = stamped_backwards(source, user, (*cluster)->binaries().bin, plan->timeline, report.end, request.target.time);
   began = steady_now();
   if (request.progress) request.progress({"check", 0, -1});
   const auto add = [&report](std::vector<CheckResult> found) { std::move(found.begin(), found.end(), std::back_inserter(report.checks)); };
@@ -742,106 +621,6 @@ Result<RestoreReport> restore(RestoreRequest request) {
   if (auto done = put(into / kReport, to_json(report) + "\n", user); !done) return tl::make_unexpected(done.error());
   fs::remove(into / "restore.unfinished", ec);
   return report;
-}
-
-namespace {
-
-/// Everything written to the disk of `path` is on it.
-bool on_disk(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool done = fd >= 0 && syncfs(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  return done;
-}
-
-/// What a restore's report says against using what it made.
-Result<void> report_is_good(const fs::path& into) {
-  boost::system::error_code bad;
-  const auto report = json::parse(slurp(into / kReport), bad);
-  const auto* good = bad || !report.is_object() ? nullptr : report.get_object().if_contains("good");
-  if (good != nullptr && good->is_bool() && good->get_bool()) return {};
-  std::string wrong;
-  if (const auto* checks = good == nullptr ? nullptr : report.get_object().if_contains("checks"); checks != nullptr && checks->is_array())
-    for (const auto& c : checks->get_array())
-      if (!c.at("good").as_bool())
-        wrong += fmt::format("; {}: {}", std::string_view(c.at("name").as_string()), std::string_view(c.at("detail").as_string()));
-  return fail(Kind::conflict, "RESTORE_BAD",
-              fmt::format("\"{}\" was not restored well{}. Restore another moment, or use it all the same: --even-if-bad", into.string(),
-                          wrong.empty() ? ": it has no report" : wrong));
-}
-
-}  // namespace
-
-Result<fs::path> promote(const fs::path& given_into, const fs::path& given_data, bool even_if_bad) {
-  std::error_code ec;
-  const auto into = fs::weakly_canonical(given_into, ec);
-  auto user = database_user();
-  if (!user) return tl::make_unexpected(user.error());
-  if (!fs::exists(into / kQuiet, ec) || !fs::exists(into / "pgdata" / "PG_VERSION", ec) || fs::exists(into / "restore.unfinished", ec))
-    return fail(Kind::conflict, "NOT_RESTORED", fmt::format("\"{}\" holds no restored cluster that waits to be promoted", into.string()));
-  auto from = take_lock(into, *user);
-  if (!from) return tl::make_unexpected(from.error());
-  if (!even_if_bad)
-    if (auto good = report_is_good(into); !good) return tl::make_unexpected(good.error());
-  if (given_data.empty()) {
-    fs::remove(into / kQuiet, ec);
-    return fs::path();
-  }
-  const auto data = fs::weakly_canonical(given_data, ec);
-  if (!fs::exists(data / kMarker, ec))
-    return fail(Kind::not_found, "DATA_MISSING", "\"" + data.string() + "\" is no data folder of Enishi's");
-  auto lock = take_lock(data, *user);
-  if (!lock) return tl::make_unexpected(lock.error());
-
-  // Another restore that was promoted meanwhile may have begun the same timeline: its WAL would lie in the repository under these names.
-  if (auto repository = Repository::of_data(data, *user)) {
-    std::uint32_t timeline = 0;
-    for (const auto& entry : fs::directory_iterator(into / "pgdata" / "pg_wal", ec)) {
-      const auto name = entry.path().filename().string();
-      if (name.size() == 16 && name.ends_with(".history"))
-        timeline = std::max(timeline, static_cast<std::uint32_t>(std::strtoul(name.substr(0, 8).c_str(), nullptr, 16)));
-    }
-    const auto name = fmt::format("{:08X}.history", timeline);
-    const Scratch scratch(data, *user);
-    const auto there = timeline > 0 && fs::exists(data / kBackrestConf, ec) ? fetch(*repository, data, scratch.path, name) : std::nullopt;
-    if (there && slurp(*there) != slurp(into / "pgdata" / "pg_wal" / name))
-      return fail(
-          Kind::conflict, "RESTORE_STALE",
-          fmt::format("another restored cluster was promoted after \"{}\" was made, and has taken its timeline {}: restore once more",
-                      into.string(), timeline));
-  }
-  const auto stamp = to_text(now());
-  const auto old = data / ("pgdata.before-" + stamp.substr(0, 4) + stamp.substr(5, 2) + stamp.substr(8, 2) + "T" + stamp.substr(11, 2) +
-                           stamp.substr(14, 2) + stamp.substr(17, 2));
-  auto fresh = into / "pgdata";
-  struct stat a{}, b{};
-  if (stat(fresh.c_str(), &a) != 0 || stat(data.c_str(), &b) != 0) return tl::make_unexpected(unwritable(data, errno));
-  if (a.st_dev != b.st_dev) {
-    // On another disk: copied first, so that the swap is a rename all the same.
-    const auto copy = data / "pgdata.restored";
-    fs::remove_all(copy, ec);
-    const auto copied = run_command({{"/bin/cp", "-a", fresh, copy}, *user, {}, hours(48)});
-    if (copied.status != 0)
-      return fail(Kind::unavailable, "PROMOTE_FAILED", "the restored cluster could not be copied: " + tail(copied.output));
-    if (!on_disk(copy)) return tl::make_unexpected(unwritable(copy, errno));
-    fresh = copy;
-  }
-  const auto live = data / "pgdata";
-  const bool had = fs::exists(live, ec);
-  if (had) {
-    // One step: at no moment is there no database, or half of one.
-    if (syscall(SYS_renameat2, AT_FDCWD, fresh.c_str(), AT_FDCWD, live.c_str(), 2U /* RENAME_EXCHANGE */) != 0)
-      return tl::make_unexpected(unwritable(live, errno));
-    if (rename(fresh.c_str(), old.c_str()) != 0) return tl::make_unexpected(unwritable(old, errno));
-  } else if (rename(fresh.c_str(), live.c_str()) != 0) {
-    return tl::make_unexpected(unwritable(live, errno));
-  }
-  fs::copy_file(into / kReport, data / kReport, fs::copy_options::overwrite_existing, ec);
-  // The source goes only when a power cut would find its copy in its place.
-  if (!on_disk(data)) return tl::make_unexpected(unwritable(data, errno));
-  from = Lock{};
-  fs::remove_all(into, ec);
-  return had ? old : fs::path();
 }
 
 std::string to_json(const DrillResult& r) {

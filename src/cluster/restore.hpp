@@ -16,10 +16,14 @@
 
 #include "cluster/cluster.hpp"
 #include "cluster/repository.hpp"
+#include "cluster/wal_source.hpp"
 #include "io/task.hpp"
 #include "pg/database.hpp"
 
 namespace enishi::cluster {
+
+/// In a restored folder and, once promoted, in the data folder: to_json(RestoreReport).
+inline constexpr const char* kReport = "restore-report.json";
 
 struct Target {
   enum class Kind { latest, time, lsn, name } kind = Kind::latest;
@@ -38,6 +42,7 @@ struct Window {
   std::uint32_t timeline = 1;
   std::vector<Backup> backups;
   std::vector<Event> marks, timelines;
+  std::string system, archive;  ///< RepositoryInfo's
 };
 std::string to_json(const Window& window);
 
@@ -74,12 +79,6 @@ struct CheckResult {
   std::string detail;
 };
 
-struct Commit {
-  Lsn lsn;
-  std::uint64_t xid = 0;
-  Moment at{};
-};
-
 struct RestoreReport {
   std::string target, into, backup;
   std::uint32_t timeline = 1;             ///< restored from
@@ -105,8 +104,9 @@ Result<Window> read_window(const Repository& repository, const std::filesystem::
 Result<RestoreReport> restore(RestoreRequest request);
 
 /// The restored cluster in `into` becomes the one in `data`, whose old one stays beside it as pgdata.before-…; with an empty `data` it
-/// becomes a normal data folder where it is. Nothing may run in either. NOT_RESTORED, DATA_IN_USE, RESTORE_STALE; RESTORE_BAD when a check
-/// of its report is bad, unless `even_if_bad`. Returns where the old one is.
+/// becomes a normal data folder where it is. Nothing may run in either. Cut off at any point and called again, it goes on where it was.
+/// NOT_RESTORED, DATA_IN_USE, RESTORE_STALE; RESTORE_BAD when a check of its report is bad, unless `even_if_bad`. Returns where the old one
+/// is.
 Result<std::filesystem::path> promote(const std::filesystem::path& into, const std::filesystem::path& data, bool even_if_bad = false);
 
 struct DrillResult {
@@ -122,8 +122,5 @@ DrillResult drill(const Repository& repository, const std::filesystem::path& scr
                   std::vector<Check> checks, std::function<void(const Progress&)> progress = {}, const std::atomic<bool>* stop = nullptr);
 /// The drills of a data folder, oldest first.
 std::vector<DrillResult> drills(const std::filesystem::path& data);
-
-/// Commits in a WAL file, in WAL order, read with pg_waldump; what cannot be read at its end is left out.
-std::vector<Commit> commits_in(const std::filesystem::path& pg_bin, const std::filesystem::path& wal_file, const DatabaseUser& user);
 
 }  // namespace enishi::cluster
