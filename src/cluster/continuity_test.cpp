@@ -862,14 +862,13 @@ TEST_F(Restoring, begins_anew_after_a_gap_of_the_receiver_which_the_repository_f
   ASSERT_EQ(ask(session, "alter system set min_wal_size = '32MB'"), "");
   cluster_->reload();
   load(*cluster_, 40, folder_.path);
-  const auto receiver = receiver_of(data());
-  ASSERT_GT(receiver, 0);
-  kill(receiver, SIGSTOP);
+  guardian_->stop();
+  guardian_.reset();
   for (int i = 0; i < 8; ++i) ask(session, "insert into exact default values; select pg_switch_wal()");
   EXPECT_EQ(becomes(session, "select not exists (select from pg_ls_archive_statusdir() f where f.name like '%.ready')", "t"), "t");
   ask(session, "checkpoint");
   EXPECT_EQ(becomes(session, "select wal_status from pg_replication_slots", "lost"), "lost");
-  kill(receiver, SIGCONT);
+  guard();
   ASSERT_TRUE(sees([&](const std::string& s) {
     std::error_code ec;
     for (const auto& entry : fs::directory_iterator(data() / "backup/receiver", ec))

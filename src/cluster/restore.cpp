@@ -88,6 +88,16 @@ Result<void> claim_into(const fs::path& into, const DatabaseUser& user) {
   return put(into / "restore.unfinished", to_text(now()) + "\n", user);
 }
 
+/// pgBackRest reads WAL for a cluster that is there: the live one while its folder says of the same backups, else what is being restored,
+/// which has none before it was copied.
+fs::path home_to_read(const Repository& repository, const fs::path& into) {
+  std::error_code ec;
+  const auto known = Repository::of_data(repository.data(), repository.user());
+  const bool usable = known && known->folder() == repository.folder() && fs::exists(repository.data() / kBackrestConf, ec) &&
+                      fs::exists(repository.data() / "pgdata" / "global" / "pg_control", ec);
+  return usable ? repository.data() : into;
+}
+
 }  // namespace
 
 Result<RestoreReport> restore(RestoreRequest request) {
@@ -106,12 +116,13 @@ Result<RestoreReport> restore(RestoreRequest request) {
     return tl::make_unexpected(std::move(error));
   };
   if (auto ready = repository.prepare_restore(into); !ready) return abandon(ready.error());
+  const auto home = home_to_read(repository, into);
   if (!request.window) {
-    auto window = read_window(repository, into, request.pg_bin);
+    auto window = read_window(repository, home, request.pg_bin);
     if (!window) return abandon(window.error());
     request.window = std::move(*window);
   }
-  auto plan = make_plan(request, *request.window, into);
+  auto plan = make_plan(request, *request.window, home);
   if (!plan) return abandon(plan.error());
   if (const auto room = free_disk(into); room < plan->backup.bytes + plan->backup.bytes / 10 + (256U << 20))
     return abandon(Error{Kind::unavailable,
