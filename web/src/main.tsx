@@ -10,6 +10,7 @@ import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { cache } from "./cache";
+import { holdEnterWhileComposing } from "./keyboard";
 import { router } from "./router";
 import { theme } from "./theme";
 
@@ -22,6 +23,8 @@ window.addEventListener("vite:preloadError", (event) => {
   event.preventDefault();
   window.location.reload();
 });
+
+holdEnterWhileComposing();
 
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);

@@ -2,7 +2,7 @@ import { Badge, Button, Group, Table, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { digits } from "../parts/digits";
 import { useAreas, useTeams } from "../parts/people";
 import { Listing, RecordForm } from "./record";
@@ -47,7 +47,7 @@ export function AreasSection() {
           save={async (body, version) => {
             if (editing.area) await write("patch", "/v1/service-areas/{service_area_id}", { path: { service_area_id: editing.area.id }, body: body as never, version });
             else await write("post", "/v1/service-areas", { body: { active: false, ...body } as never });
-            await cache.invalidateQueries({ queryKey: ["service-areas"] });
+            await stale(["service-areas"]);
           }}
           reload={async () => (editing.area ? ((await read("/v1/service-areas/{service_area_id}", { path: { service_area_id: editing.area.id } })) as never) : undefined)} />
       )}

@@ -1,9 +1,9 @@
 import { Badge, Button, Table } from "@mantine/core";
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { usePages } from "../parts/pages";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { useMay } from "../session";
 import { fullMoment } from "../time";
@@ -38,7 +38,7 @@ function ChangeRule({ rule, close }: { rule: Rule; close: () => void }) {
       save={async (body) => {
         const { from, to, value: one, effective_from, source } = body as Record<string, string>;
         await write("post", "/v1/rules", { body: { name: rule.name as Name, value: shape === "hours" ? { from, to } : one, source: source ?? "", ...(effective_from ? { effective_from } : {}) } as never });
-        await cache.invalidateQueries({ queryKey: ["rules"] });
+        await stale(["rules"]);
       }} />
   );
 }
@@ -47,13 +47,8 @@ export function RulesSection() {
   const { t } = useTranslation();
   const may = useMay();
   const [changing, setChanging] = useState<Rule>();
-  const pages = useInfiniteQuery({
-    queryKey: ["rules", "all"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/rules", { query: { limit: 200, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const all = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["rules", "all"], (cursor) => read("/v1/rules", { query: { limit: 200, cursor } }));
+  const all = pages.rows;
   const row = (r: Rule) => (
     <Table.Tr key={r.name + r.effective_from} data-rule={r.name}>
       <Table.Td>{label("rule", r.name)}{r.in_force && <div className="faint" style={{ fontSize: 12 }}>{label("ruleHint", r.name)}</div>}</Table.Td>
@@ -67,7 +62,7 @@ export function RulesSection() {
   const others = all.filter((r) => !r.in_force);
   return (
     <>
-      <Listing title={t("settings.rules")} about={t("rules.hint")} error={pages.error} retry={() => void pages.refetch()} head={head} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined}>
+      <Listing title={t("settings.rules")} about={t("rules.hint")} pages={pages} head={head}>
         {all.filter((r) => r.in_force).map(row)}
       </Listing>
       {others.length > 0 && <div style={{ marginTop: 12 }}><Listing title={t("rules.toCome")} head={head}>{others.map(row)}</Listing></div>}
