@@ -128,6 +128,14 @@ function LogInAgain() {
   );
 }
 
+/** On a narrow screen the links scroll sideways: the one of this page is in sight. */
+function useActiveInSight() {
+  const { pathname } = useLocation();
+  useEffect(() => {
+    for (const link of document.querySelectorAll('.nav[data-status="active"], .sections a[data-status="active"]')) link.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [pathname]);
+}
+
 function Events() {
   useEvents();
   return null;
@@ -151,6 +159,7 @@ export function Shell() {
   const { t } = useTranslation();
   const location = useLocation();
   useTitle();
+  useActiveInSight();
   const { data: me, error, isPending, refetch } = useSession();
   if (isPending) return <Center h="100%"><Loader size="sm" aria-label={t("common.loading")} /></Center>;
   if (error && me === undefined) return <div className="page"><ProblemAlert error={error} retry={() => void refetch()} /></div>;

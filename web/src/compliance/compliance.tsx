@@ -13,7 +13,7 @@ import { PickCustomer } from "../parts/pick_customer";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { Listing } from "../settings/record";
-import { ruleText } from "../settings/rules";
+import { ruleSource, ruleText } from "../settings/rules";
 import { day, fullMoment, moment } from "../time";
 
 type Ban = Schemas["SolicitationBan"];
@@ -95,7 +95,7 @@ export function CompliancePage() {
             <Table.Tbody>
               {(rules.data?.items ?? []).filter((r) => r.in_force || Date.parse(r.effective_from) > Date.now()).map((r) => (
                 <Table.Tr key={r.name + r.effective_from}>
-                  <Table.Td>{label("rule", r.name)}<div className="faint" style={{ fontSize: 11.5 }}>{r.source}</div></Table.Td>
+                  <Table.Td>{label("rule", r.name)}<div className="faint" style={{ fontSize: 11.5 }}>{ruleSource(r)}</div></Table.Td>
                   <Table.Td><b>{ruleText(r.value)}</b></Table.Td>
                   <Table.Td><Badge color={r.in_force ? "green" : "gray"}>{r.in_force ? t("rules.inForce") : moment(r.effective_from)}</Badge></Table.Td>
                 </Table.Tr>

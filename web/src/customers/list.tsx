@@ -38,7 +38,7 @@ export function CustomersPage() {
   return (
     <main className="page">
       <Group mb="sm" align="end">
-        <TextInput label={t("common.search")} placeholder={t("customer.searchHint")} value={text} onChange={(e) => setText(e.currentTarget.value)} style={{ flex: 1, maxWidth: 520 }} autoFocus type="search" />
+        <TextInput label={t("common.search")} placeholder={t("customer.searchHint")} value={text} onChange={(e) => setText(e.currentTarget.value)} style={{ flex: "1 1 240px", maxWidth: 520 }} autoFocus type="search" />
         <SegmentedControl value={chosen} onChange={(v) => setChosen(v as By | "auto")}
           data={[{ value: "auto", label: t("common.all") }, { value: "phone", label: t("customer.phones") }, { value: "name", label: t("customer.nameKana") }, { value: "email", label: t("customer.emails") }]} />
         {may("create_inquiry") && <Button component={Link} to="/inquiries/new">{t("inquiry.new")}</Button>}

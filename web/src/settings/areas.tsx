@@ -9,6 +9,17 @@ import { Listing, RecordForm } from "./record";
 
 type Area = Schemas["ServiceArea"];
 
+/** 680, 681, 682, 1150045 as 680–682, 1150045. */
+function ranges(prefixes: string[]): string {
+  const spans: [string, string][] = [];
+  for (const p of [...prefixes].sort()) {
+    const last = spans.at(-1);
+    if (last && last[1].length === p.length && Number(last[1]) + 1 === Number(p)) last[1] = p;
+    else spans.push([p, p]);
+  }
+  return spans.map(([from, to]) => (from === to ? from : `${from}–${to}`)).join("、");
+}
+
 export function AreasSection() {
   const { t } = useTranslation();
   const areas = useAreas();
@@ -29,9 +40,9 @@ export function AreasSection() {
         head={[t("common.name"), t("admin.team"), t("areas.prefixes"), ""]}>
         {rows.map((a) => (
           <Table.Tr key={a.id} data-area={a.name}>
-            <Table.Td>{a.name}</Table.Td>
+            <Table.Td style={{ whiteSpace: "nowrap" }}>{a.name}</Table.Td>
             <Table.Td>{teams.data?.find((x) => x.id === a.team_id)?.name}</Table.Td>
-            <Table.Td className="mono" style={{ overflowWrap: "anywhere" }}>{a.postal_prefixes.length > 0 ? a.postal_prefixes.join("、") : <span className="faint">{t("areas.noPrefix")}</span>}</Table.Td>
+            <Table.Td className="mono" style={{ overflowWrap: "anywhere" }}>{a.postal_prefixes.length > 0 ? ranges(a.postal_prefixes) : <span className="faint">{t("areas.noPrefix")}</span>}</Table.Td>
             <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>{!a.active && <Badge color="gray" mr={6}>{t("admin.inactive")}</Badge>}<Button size="compact-xs" variant="default" onClick={() => setEditing({ area: a })}>{t("common.edit")}</Button></Table.Td>
           </Table.Tr>
         ))}

@@ -129,7 +129,7 @@ export function Listing({ title, about, add, addLabel, pages, error = pages?.err
       {Boolean(error) && <div className="pad"><ProblemAlert error={error} retry={retry} /></div>}
       {nothing && <div className="pad faint" data-empty>{nothing}</div>}
       {head && !nothing ? (
-        <Table.ScrollContainer minWidth={520}>
+        <Table.ScrollContainer minWidth={head.length > 4 ? 760 : 520}>
           <Table>
             <Table.Thead><Table.Tr>{head.map((h, i) => <Table.Th key={h || i} scope="col">{h}</Table.Th>)}</Table.Tr></Table.Thead>
             <Table.Tbody>{children}</Table.Tbody>

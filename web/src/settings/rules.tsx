@@ -4,7 +4,7 @@ import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
 import { usePages } from "../parts/pages";
 import { stale } from "../cache";
-import { label } from "../i18n";
+import i18n, { label } from "../i18n";
 import { useMay } from "../session";
 import { fullMoment } from "../time";
 import { type Field, Listing, RecordForm } from "./record";
@@ -16,6 +16,9 @@ type Name = keyof typeof changeable;
 
 export const ruleText = (value: unknown) =>
   value && typeof value === "object" && "from" in value && "to" in value ? `${String(value.from)}–${String(value.to)}` : typeof value === "string" ? value : JSON.stringify(value);
+
+/** Why it is so, as who set it said; what came with the program is said in the user's language. */
+export const ruleSource = (rule: Rule) => (rule.added_by.startsWith("user:") ? rule.source : i18n.t("rules.builtIn"));
 
 function ChangeRule({ rule, close }: { rule: Rule; close: () => void }) {
   const { t } = useTranslation();
@@ -54,7 +57,7 @@ export function RulesSection() {
       <Table.Td>{label("rule", r.name)}{r.in_force && <div className="faint" style={{ fontSize: 12 }}>{label("ruleHint", r.name)}</div>}</Table.Td>
       <Table.Td className="mono" style={{ whiteSpace: "nowrap" }}><b>{ruleText(r.value)}</b></Table.Td>
       <Table.Td>{fullMoment(r.effective_from)}</Table.Td>
-      <Table.Td>{r.source}</Table.Td>
+      <Table.Td>{ruleSource(r)}</Table.Td>
       <Table.Td ta="right">{r.in_force ? may("add_rule") && r.name in changeable && <Button size="compact-xs" variant="default" onClick={() => setChanging(r)}>{t("rules.changeIt")}</Button> : <Badge color={Date.parse(r.effective_from) > Date.now() ? "orange" : "gray"}>{t(Date.parse(r.effective_from) > Date.now() ? "priorities.toCome" : "priorities.past")}</Badge>}</Table.Td>
     </Table.Tr>
   );
