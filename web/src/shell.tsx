@@ -10,6 +10,7 @@ import { useEvents } from "./events/use_events";
 import { LocaleSwitch, LogInForm } from "./pages/log_in";
 import { ChangePassword } from "./pages/password";
 import { ProblemAlert, problemText } from "./parts/problem";
+import { useActiveInSight } from "./parts/sight";
 import { hasSettings } from "./settings/settings";
 import { remember, useMay, useMe, useSession } from "./session";
 
@@ -37,6 +38,7 @@ function Header() {
   const may = useMay();
   const navigate = useNavigate();
   const [changing, setChanging] = useState(false);
+  const links = useActiveInSight();
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme("light");
   const logOut = async () => {
@@ -59,7 +61,7 @@ function Header() {
       <Link to="/" className="mark">
         <span aria-hidden>縁</span>Enishi
       </Link>
-      <nav className="navs" aria-label={t("nav.pages")}>
+      <nav className="navs" ref={links} aria-label={t("nav.pages")}>
         {pages
           .filter((p) => may(p.needs))
           .map((p) => (
@@ -128,14 +130,6 @@ function LogInAgain() {
   );
 }
 
-/** On a narrow screen the links scroll sideways: the one of this page is in sight. */
-function useActiveInSight() {
-  const { pathname } = useLocation();
-  useEffect(() => {
-    for (const link of document.querySelectorAll('.nav[data-status="active"], .sections a[data-status="active"]')) link.scrollIntoView({ block: "nearest", inline: "center" });
-  }, [pathname]);
-}
-
 function Events() {
   useEvents();
   return null;
@@ -159,7 +153,6 @@ export function Shell() {
   const { t } = useTranslation();
   const location = useLocation();
   useTitle();
-  useActiveInSight();
   const { data: me, error, isPending, refetch } = useSession();
   if (isPending) return <Center h="100%"><Loader size="sm" aria-label={t("common.loading")} /></Center>;
   if (error && me === undefined) return <div className="page"><ProblemAlert error={error} retry={() => void refetch()} /></div>;

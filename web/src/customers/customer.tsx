@@ -173,7 +173,7 @@ function History({ rowId }: { rowId: string }) {
               </div>
             ))}
             {h.op === "UPDATE" && previous && may("put_back") && <Button size="compact-xs" variant="subtle" onClick={() => setTo(previous.at)}>{t("putBack.before")}</Button>}
-            {h.request_id && may("put_back") && <Anchor component={Link} to="/put-backs" search={{ kind: "REQUEST", request_id: h.request_id, around: h.at } as never} fz="xs">{t("putBack.ofRequest")}</Anchor>}
+            {h.request_id && may("put_back") && <Anchor component={Link} to="/put-backs" search={{ kind: "REQUEST", request_id: h.request_id, around: h.at } as never} fz="xs" ml={6}>{t("putBack.ofRequest")}</Anchor>}
           </div>
         );
       })}

@@ -104,7 +104,7 @@ export function FormModal({ form, title, close, submit, label, cancelLabel, read
             <Group justify="space-between" mt={4}>
               {aside ?? <span />}
               <Group gap="xs">
-                <Button variant="default" onClick={close}>{cancelLabel ?? t("common.cancel")}</Button>
+                <Button variant="default" onClick={close} data-autofocus={!children || undefined}>{cancelLabel ?? t("common.cancel")}</Button>
                 <Button type="submit" loading={form.busy} disabled={!ready} color={color} data-do={name}>{label ?? t("common.save")}</Button>
               </Group>
             </Group>

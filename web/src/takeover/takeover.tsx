@@ -168,7 +168,7 @@ function Running({ move }: { move: Move }) {
 function Confirmed({ opened, close, text, button, color, act }: { opened: boolean; close: () => void; text: string; button: string; color: string; act: () => Promise<unknown> }) {
   const one = useAct();
   if (!opened) return null;
-  return <FormModal form={one} title={button} label={button} color={color} close={close} submit={() => one.act(act).then((done) => done && close())}>{text}</FormModal>;
+  return <FormModal form={one} title={button} label={button} color={color} about={text} close={close} submit={() => one.act(act).then((done) => done && close())} />;
 }
 
 function RejectRow({ reject }: { reject: Reject }) {
