@@ -92,8 +92,9 @@ export function FormModal({ form, title, close, submit, label, cancelLabel, read
           {about && <Text fz="sm" className="faint" component="div">{about}</Text>}
           <ProblemAlert error={form.error} shown={shown} />
           {children}
+          {/* Keys, for a button that became the one that submits while it is being pressed would submit. */}
           {leaving ? (
-            <Group justify="space-between" className="warning" role="alert" data-leaving>
+            <Group key="leaving" justify="space-between" className="warning" role="alert" data-leaving>
               <span>{t("form.unsaved")}</span>
               <Group gap="xs">
                 <Button variant="default" onClick={close} data-discard>{t("form.discard")}</Button>
@@ -101,7 +102,7 @@ export function FormModal({ form, title, close, submit, label, cancelLabel, read
               </Group>
             </Group>
           ) : (
-            <Group justify="space-between" mt={4}>
+            <Group key="going on" justify="space-between" mt={4}>
               {aside ?? <span />}
               <Group gap="xs">
                 <Button variant="default" onClick={close} data-autofocus={!children || undefined}>{cancelLabel ?? t("common.cancel")}</Button>

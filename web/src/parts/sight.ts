@@ -5,6 +5,8 @@ import { useEffect, useRef } from "react";
 export function useActiveInSight() {
   const row = useRef<HTMLElement>(null);
   const { pathname } = useLocation();
-  useEffect(() => row.current?.querySelector('[data-status="active"]')?.scrollIntoView({ block: "nearest", inline: "center" }), [pathname]);
+  useEffect(() => {
+    row.current?.querySelector('[data-status="active"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [pathname]);
   return row;
 }
