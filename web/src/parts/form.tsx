@@ -65,7 +65,7 @@ export function FormModal({ form, title, close, submit, label, cancelLabel, read
   const keep = useRef<HTMLButtonElement>(null);
   const wasIn = useRef<Element>(null);
   useEffect(() => {
-    if (form.error) box.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+    if (form.error) box.current?.querySelector<HTMLElement>('[aria-invalid="true"], input[data-invalid="true"]')?.focus();
   }, [form.error]);
   useEffect(() => {
     if (leaving) keep.current?.focus();
