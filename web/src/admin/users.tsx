@@ -7,10 +7,10 @@ import { stale } from "../cache";
 import { label } from "../i18n";
 import { FormModal, tellProblem, tellSaved, useSubmit } from "../parts/form";
 import { Theirs, useMerge } from "../parts/merge";
-import { More, usePages } from "../parts/pages";
-import { ProblemAlert } from "../parts/problem";
+import { usePages } from "../parts/pages";
 import { useTeams } from "../parts/people";
 import { useMay } from "../session";
+import { Listing } from "../settings/record";
 import { fullMoment } from "../time";
 
 type User = Schemas["User"];
@@ -63,7 +63,6 @@ export function UsersSection() {
   const [link, setLink] = useState<{ url: string; until: string }>();
   const pages = usePages(["users", "pages"], (cursor) => read("/v1/users", { query: { limit: 100, cursor } }));
   const teams = useTeams();
-  const { rows } = pages;
   const attempt = async (action: () => Promise<void>) => {
     try {
       await action();
@@ -84,33 +83,25 @@ export function UsersSection() {
     });
   return (
     <>
-      <section className="sheet">
-        <div className="heading"><h2 style={{ all: "unset" }}>{t("admin.title")}</h2>{may("create_user") && <Button size="compact-sm" onClick={() => setEditing({})} data-add>{t("admin.new")}</Button>}</div>
-        <ProblemAlert error={pages.error} retry={pages.retry} />
-        {pages.none && <div className="pad faint">{t("admin.empty")}</div>}
-        <Table>
-          <Table.Thead><Table.Tr><Table.Th>{t("admin.login")}</Table.Th><Table.Th>{t("admin.display_name")}</Table.Th><Table.Th>{t("admin.roles")}</Table.Th><Table.Th>{t("admin.team")}</Table.Th><Table.Th>{t("admin.active")}</Table.Th><Table.Th /></Table.Tr></Table.Thead>
-          <Table.Tbody>
-            {rows.map((u) => (
-              <Table.Tr key={u.id} data-user={u.login}>
-                <Table.Td>{u.login}</Table.Td>
-                <Table.Td>{u.display_name}</Table.Td>
-                <Table.Td><Group gap={4}>{u.roles.map((r) => <Badge key={r}>{label("role", r)}</Badge>)}</Group></Table.Td>
-                <Table.Td>{teams.data?.find((x) => x.id === u.team_id)?.name}</Table.Td>
-                <Table.Td><Badge color={u.active ? "green" : "gray"}>{u.active ? t("admin.active") : t("admin.inactive")}</Badge>{!u.has_password && <Text fz={11} className="faint">{t("admin.noPassword")}</Text>}</Table.Td>
-                <Table.Td>
-                  <Group gap={4} justify="flex-end" wrap="nowrap">
-                    {may("update_user") && <Button size="compact-xs" variant="default" onClick={() => setEditing({ user: u })}>{t("common.edit")}</Button>}
-                    {u.active && may("create_one_time_link") && <Button size="compact-xs" variant="default" onClick={() => void makeLink(u)}>{t("admin.link")}</Button>}
-                    {may("update_user") && <Button size="compact-xs" variant="subtle" color={u.active ? "red" : "green"} onClick={() => void setActive(u, !u.active)}>{u.active ? t("admin.deactivate") : t("admin.activate")}</Button>}
-                  </Group>
-                </Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-        <More pages={pages} />
-      </section>
+      <Listing title={t("admin.title")} add={may("create_user") ? () => setEditing({}) : undefined} addLabel={t("admin.new")} pages={pages} empty={t("admin.empty")}
+        head={[t("admin.login"), t("admin.display_name"), t("admin.roles"), t("admin.team"), t("admin.active"), ""]}>
+        {pages.rows.map((u) => (
+          <Table.Tr key={u.id} data-user={u.login}>
+            <Table.Td>{u.login}</Table.Td>
+            <Table.Td style={{ whiteSpace: "nowrap" }}>{u.display_name}</Table.Td>
+            <Table.Td><Group gap={4}>{u.roles.map((r) => <Badge key={r}>{label("role", r)}</Badge>)}</Group></Table.Td>
+            <Table.Td style={{ whiteSpace: "nowrap" }}>{teams.data?.find((x) => x.id === u.team_id)?.name}</Table.Td>
+            <Table.Td><Badge color={u.active ? "green" : "gray"}>{u.active ? t("admin.active") : t("admin.inactive")}</Badge>{!u.has_password && <Text fz={11} className="faint">{t("admin.noPassword")}</Text>}</Table.Td>
+            <Table.Td>
+              <Group gap={4} justify="flex-end" wrap="nowrap">
+                {may("update_user") && <Button size="compact-xs" variant="default" onClick={() => setEditing({ user: u })}>{t("common.edit")}</Button>}
+                {u.active && may("create_one_time_link") && <Button size="compact-xs" variant="default" onClick={() => void makeLink(u)}>{t("admin.link")}</Button>}
+                {may("update_user") && <Button size="compact-xs" variant="subtle" color={u.active ? "red" : "green"} onClick={() => void setActive(u, !u.active)}>{u.active ? t("admin.deactivate") : t("admin.activate")}</Button>}
+              </Group>
+            </Table.Td>
+          </Table.Tr>
+        ))}
+      </Listing>
       {editing && <EditUser {...editing} close={() => setEditing(undefined)} />}
       <Modal opened={Boolean(link)} onClose={() => setLink(undefined)} title={t("admin.linkTitle")} closeOnClickOutside={false}>
         <Stack gap="sm">
