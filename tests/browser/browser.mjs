@@ -5,9 +5,23 @@
 //   await browser.close();                          // throws what pages complained about
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
+import { eventually } from "../enishi.mjs";
 
 const executablePath = process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+/** Waits until a field holds that: what is read once right after an action races with the page. */
+export const holds = (field, value) => eventually(`the field holds ${value}`, async () => (await field.inputValue()) === value);
+/** Waits until the focus is on an element that matches. */
+export const focused = (page, selector) => page.waitForFunction((s) => document.activeElement?.matches(s), selector);
+/** Types into a list that is searched, and takes the one choice of that name when it is offered. */
+export async function pick(page, field, name) {
+  await field.click();
+  await field.fill(name);
+  await page.getByRole("option", { name }).first().waitFor();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+}
 
 export class Browser {
   static async start(server) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, afterEach, before, test } from "node:test";
 import { Client, Enishi, eventually } from "../enishi.mjs";
-import { Browser } from "./browser.mjs";
+import { Browser, focused, holds, pick } from "./browser.mjs";
 
 let server, admin, browser, media, team;
 
@@ -35,7 +35,6 @@ async function deskWith(name, role = "operator", context = undefined) {
   return { who, made, page };
 }
 const taskOf = async (made) => (await ok(admin.get(`/v1/call-tasks/${made.call_task.id}`))).call_task;
-const focused = (page, attribute) => page.waitForFunction((a) => document.activeElement?.matches(a), attribute);
 
 before(async () => {
   server = await Enishi.start();
@@ -108,9 +107,7 @@ test("a supervisor takes a task out of somebody's hands and gives it to another,
   await page.keyboard.press("Enter");
   await page.getByRole("menuitem", { name: "担当を替える" }).press("Enter");
   const dialog = page.getByRole("dialog");
-  await dialog.getByRole("combobox", { name: "新しい担当" }).or(dialog.getByRole("textbox", { name: "新しい担当" })).fill(other.login);
-  await page.keyboard.press("ArrowDown");
-  await page.keyboard.press("Enter");
+  await pick(page, dialog.getByRole("combobox", { name: "新しい担当" }).or(dialog.getByRole("textbox", { name: "新しい担当" })), other.login);
   await dialog.locator("[data-do=reassign]").focus();
   await page.keyboard.press("Enter");
   await dialog.waitFor({ state: "detached" });
@@ -138,7 +135,7 @@ test("a lease is counted down and extended; lost in a call, the memo stays, is k
   await context.clock.fastForward(50_000);
   const lost = page.locator("[data-lost]");
   await lost.getByRole("alert").getByText("担当期限が切れました").waitFor();
-  assert.equal(await lost.locator("textarea[name=lost-memo]").inputValue(), "玄関の鍵の話をしていた");
+  await holds(lost.locator("textarea[name=lost-memo]"), "玄関の鍵の話をしていた");
   await lost.getByText("不在").waitFor();
   browser.check(["409", "404"]);
 
@@ -147,7 +144,7 @@ test("a lease is counted down and extended; lost in a call, the memo stays, is k
   await page.keyboard.press("Enter");
   await page.locator("[data-start]").click();
   await page.locator("[data-outcome=NO_ANSWER][aria-pressed=true]").waitFor();
-  assert.equal(await page.locator("textarea[name=memo]").inputValue(), "玄関の鍵の話をしていた");
+  await holds(page.locator("textarea[name=memo]"), "玄関の鍵の話をしていた");
 
   server.sql(`update call_attempt set ended_at = now(), outcome = 'ABANDONED' where task_id = '${made.call_task.id}' and ended_at is null; update call_task set state = 'READY', assigned_to = null, lease_expires_at = null where id = '${made.call_task.id}'`);
   await context.clock.fastForward(50_000);
@@ -210,7 +207,7 @@ test("a caller who is not known, or withholds the number, is recorded at once an
   await page.locator("[data-say]").click();
   await page.locator("[data-who-called]").waitFor({ state: "detached" });
   await page.locator("h1", { hasText: "非通 知子" }).waitFor();
-  assert.equal(await page.locator("textarea[name=memo]").inputValue(), "先週のチラシの件");
+  await holds(page.locator("textarea[name=memo]"), "先週のチラシの件");
   const now = await ok(who.api.get(`/v1/calls/${call.id}`));
   assert.deepEqual([now.customer_id, now.inquiry_id], [known.inquiry.customer_id, known.inquiry.id]);
 });

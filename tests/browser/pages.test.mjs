@@ -89,7 +89,7 @@ test("one slot is made by itself; a second one of the same time is refused in Ja
     await page.locator("[data-add]").click();
     await page.locator("input[name=slot-from]").fill("18:00");
     await page.locator("input[name=slot-to]").fill("20:00");
-    await page.locator("[data-make-slot]").click();
+    await page.locator("[data-do=slot]").click();
   };
   await make();
   await page.locator("[data-slot]", { hasText: "18:00" }).waitFor();

@@ -11,3 +11,6 @@ export const cache = new QueryClient({
     mutations: { retry: false },
   },
 });
+
+/** What these keys hold is read again where it is shown. */
+export const stale = (...keys: readonly unknown[][]) => Promise.all(keys.map((queryKey) => cache.invalidateQueries({ queryKey })));

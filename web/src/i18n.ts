@@ -48,7 +48,7 @@ export function sentence(code: string, detail: string, values: Record<string, un
 export function fieldName(pointer: string): string {
   const path = pointer.replace(/^[/?]/, "");
   const name = path.split("/").filter((part) => !/^\d*$/.test(part)).at(-1) ?? path;
-  return i18n.t(["customer", "importField", "admin", "settings"].map((group) => `${group}.${name}`) as never, { defaultValue: path }) as unknown as string;
+  return i18n.t(["customer", "field", "inquiry", "importField", "admin", "settings"].map((group) => `${group}.${name}`) as never, { defaultValue: path }) as unknown as string;
 }
 
 /** What is wrong with one field. The server's own words are English, and the more exact ones; its limits are kept in the others. */

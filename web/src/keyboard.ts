@@ -6,12 +6,13 @@ export function composing(event: KeyboardEvent | ReactKeyboardEvent): boolean {
   return native.isComposing || native.keyCode === 229;
 }
 
-/** For forms: Enter that ends a composition submits nothing. */
-export function holdEnterWhileComposing(event: ReactKeyboardEvent) {
-  if (event.key === "Enter" && composing(event)) {
+/** Enter that ends a composition submits nothing, chooses nothing and presses nothing, in whatever form or list: it is taken before any of them. */
+export function holdEnterWhileComposing() {
+  window.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !composing(event)) return;
     event.preventDefault();
     event.stopPropagation();
-  }
+  }, { capture: true });
 }
 
 function typing(target: EventTarget | null): boolean {

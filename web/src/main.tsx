@@ -10,8 +10,9 @@ import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { cache } from "./cache";
+import { holdEnterWhileComposing } from "./keyboard";
 import { router } from "./router";
-import { theme } from "./theme";
+import { useTheme } from "./theme";
 
 // A page of the release before is asked for by a tab that is older than the server's: loaded again, the tab knows the new names. Once a
 // minute, lest a server without that file keeps it going round.
@@ -23,16 +24,20 @@ window.addEventListener("vite:preloadError", (event) => {
   window.location.reload();
 });
 
+holdEnterWhileComposing();
+
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
 setNonce(nonce);
 
-createRoot(document.getElementById("root") as HTMLElement).render(
-  <StrictMode>
-    <MantineProvider theme={theme} defaultColorScheme="auto" getStyleNonce={() => nonce}>
+function App() {
+  return (
+    <MantineProvider theme={useTheme()} defaultColorScheme="auto" getStyleNonce={() => nonce}>
       <Notifications position="bottom-right" autoClose={5000} />
       <QueryClientProvider client={cache}>
         <RouterProvider router={router} />
       </QueryClientProvider>
     </MantineProvider>
-  </StrictMode>,
-);
+  );
+}
+
+createRoot(document.getElementById("root") as HTMLElement).render(<StrictMode><App /></StrictMode>);

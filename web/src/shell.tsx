@@ -10,6 +10,7 @@ import { useEvents } from "./events/use_events";
 import { LocaleSwitch, LogInForm } from "./pages/log_in";
 import { ChangePassword } from "./pages/password";
 import { ProblemAlert, problemText } from "./parts/problem";
+import { useActiveInSight } from "./parts/sight";
 import { hasSettings } from "./settings/settings";
 import { remember, useMay, useMe, useSession } from "./session";
 
@@ -37,6 +38,7 @@ function Header() {
   const may = useMay();
   const navigate = useNavigate();
   const [changing, setChanging] = useState(false);
+  const links = useActiveInSight();
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme("light");
   const logOut = async () => {
@@ -59,7 +61,7 @@ function Header() {
       <Link to="/" className="mark">
         <span aria-hidden>縁</span>Enishi
       </Link>
-      <nav className="navs" aria-label={t("nav.pages")}>
+      <nav className="navs" ref={links} aria-label={t("nav.pages")}>
         {pages
           .filter((p) => may(p.needs))
           .map((p) => (

@@ -1,9 +1,17 @@
 import { createTheme, type MantineColorsTuple } from "@mantine/core";
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
 
 const ai: MantineColorsTuple = ["#eef3f9", "#dbe4ef", "#b5c8de", "#8ca9cd", "#698fbe", "#527eb6", "#4575b2", "#36649d", "#2c588d", "#1d4c7e"];
 const shu: MantineColorsTuple = ["#fdefec", "#f6dcd6", "#ebb6aa", "#e08e7b", "#d76b53", "#d2553a", "#d04a2d", "#b73b20", "#a4331b", "#902914"];
 
-export const theme = createTheme({
+/** With the names of what has no words of its own, in the user's language. */
+export function useTheme() {
+  const { t, i18n } = useTranslation();
+  return useMemo(() => themeOf(t("common.close"), t("login.showPassword")), [t, i18n.language]);
+}
+
+const themeOf = (close: string, show: string) => createTheme({
   primaryColor: "ai",
   primaryShade: { light: 8, dark: 5 },
   colors: { ai, shu },
@@ -15,7 +23,7 @@ export const theme = createTheme({
   components: {
     Button: { defaultProps: { size: "xs" } },
     TextInput: { defaultProps: { size: "xs" } },
-    PasswordInput: { defaultProps: { size: "sm" } },
+    PasswordInput: { defaultProps: { size: "sm", visibilityToggleButtonProps: { "aria-label": show } } },
     Textarea: { defaultProps: { size: "xs" } },
     Select: { defaultProps: { size: "xs", allowDeselect: false, checkIconPosition: "right" } },
     MultiSelect: { defaultProps: { size: "xs" } },
@@ -26,7 +34,8 @@ export const theme = createTheme({
     SegmentedControl: { defaultProps: { size: "xs" } },
     Table: { defaultProps: { verticalSpacing: 5, horizontalSpacing: "xs", fz: "sm", highlightOnHover: true } },
     Badge: { defaultProps: { radius: "sm", variant: "light", tt: "none" } },
-    Modal: { defaultProps: { centered: true, transitionProps: { duration: 0 } } },
+    Modal: { defaultProps: { centered: true, transitionProps: { duration: 0 }, closeButtonProps: { "aria-label": close } } },
+    Drawer: { defaultProps: { closeButtonProps: { "aria-label": close } } },
     Tooltip: { defaultProps: { openDelay: 300 } },
   },
 });

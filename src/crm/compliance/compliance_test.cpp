@@ -76,6 +76,7 @@ TEST(Bans, a_ban_covers_customer_phone_and_address_and_blocks_open_calls) {
   auto made = co.ban(banned);
   ASSERT_EQ(made.status, 201) << made.text;
   EXPECT_EQ(made.at("/covers").as_array().size(), 3u);
+  EXPECT_EQ(made.string("/customer_name"), co.server.value("select display_name from customer where id = '" + banned + "'"));
   EXPECT_EQ(co.task_state(own), "BLOCKED");
   EXPECT_EQ(co.task_state(of_family), "BLOCKED");
   EXPECT_EQ(co.task_state(of_neighbour), "BLOCKED");

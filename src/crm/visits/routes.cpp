@@ -319,10 +319,11 @@ Answering list_appointments(Call& call) {
   QueryDecoder in(call.request);
   const auto view = in.choice("view", {"day", "customer", "mine"}, {.required = true}).value_or("");
   std::optional<std::string> day, from;
-  std::optional<Uuid> appraiser, customer;
+  std::optional<Uuid> appraiser, area, customer;
   if (view == "day") {
     day = in.date("day", {.required = true});
     appraiser = in.uuid("appraiser_id");
+    area = in.uuid("service_area_id");
   } else if (view == "customer") {
     customer = in.uuid("customer_id", {.required = true});
   } else if (view == "mine") {
@@ -336,9 +337,12 @@ Answering list_appointments(Call& call) {
     statement = &statements::appointments_of_customer;
     values = params(call.rights(), at->limit, customer, at->after[0], at->after[1]);
   } else if (view == "day") {
-    statement = appraiser ? &statements::appointments_of_appraiser : &statements::appointments_of_day;
+    statement = appraiser ? &statements::appointments_of_appraiser
+                : area    ? &statements::appointments_of_area
+                          : &statements::appointments_of_day;
     values = params(call.rights(), at->limit, day, at->after[0], at->after[1]);
     if (appraiser) values.push_back(pg::param(appraiser));
+    if (appraiser || area) values.push_back(pg::param(area));
   }
   co_return co_await call.list(*statement, std::move(values), *at, "appointment");
 }

@@ -223,10 +223,23 @@ select appointment_json(a.id) as item, a.starts_at::text, a.id::text
    and ($6::timestamptz is null or (a.starts_at, a.id) > ($6::timestamptz, $7::uuid))
  order by a.starts_at, a.id limit $4::integer + 1
 
+-- A day holds hundreds of visits: they are read in their order, and those of other areas passed over.
+-- name: appointments_of_area :many
+select appointment_json(a.id) as item, a.starts_at::text, a.id::text
+  from appointment a join visit_slot s on s.id = a.slot_id and s.service_area_id = $8::uuid
+ where a.starts_at >= $5::date::timestamp at time zone (rule_value('business_time_zone') #>> '{}')
+   and a.starts_at < ($5::date + 1)::timestamp at time zone (rule_value('business_time_zone') #>> '{}')
+   and ($1 = 'all' or a.owner_id = $2 or $1 = 'team' and a.team_id = any ($3::uuid[])
+        or exists (select from appraiser w where w.id = a.appraiser_id and w.user_id = $2))
+   and ($6::timestamptz is null or (a.starts_at, a.id) > ($6::timestamptz, $7::uuid))
+ order by a.starts_at, a.id limit $4::integer + 1
+
+-- An area besides, if wanted: a day of one appraiser is short.
 -- name: appointments_of_appraiser :many
 select appointment_json(a.id) as item, a.starts_at::text, a.id::text
   from appointment a
  where a.appraiser_id = $8::uuid
+   and ($9::uuid is null or exists (select from visit_slot s where s.id = a.slot_id and s.service_area_id = $9::uuid))
    and a.starts_at >= $5::date::timestamp at time zone (rule_value('business_time_zone') #>> '{}')
    and a.starts_at < ($5::date + 1)::timestamp at time zone (rule_value('business_time_zone') #>> '{}')
    and ($1 = 'all' or a.owner_id = $2 or $1 = 'team' and a.team_id = any ($3::uuid[])

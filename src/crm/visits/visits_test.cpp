@@ -392,6 +392,19 @@ TEST(Visits, lists_come_in_pages_and_within_rights) {
   } while (!cursor.empty());
   EXPECT_EQ(seen, customers);
   EXPECT_EQ(co.operator_.get("/v1/appointments?view=day&day=" + day + "&cursor=rubbish").code(), "CURSOR_INVALID");
+  const auto in_area = [&](const std::string& more) {
+    auto page = co.operator_.get("/v1/appointments?view=day&day=" + day + "&service_area_id=" + more);
+    EXPECT_EQ(page.status, 200) << page.text;
+    return page.at("/items").as_array().size();
+  };
+  const auto elsewhere = uuid();
+  co.server.sql("insert into service_area (id, name) values ('" + elsewhere + "', 'Elsewhere')");
+  EXPECT_EQ(in_area(co.area), 4u);
+  EXPECT_EQ(in_area(co.area + "&appraiser_id=" + co.taro), 4u);
+  EXPECT_EQ(in_area(co.area + "&appraiser_id=" + co.hanako), 0u);
+  EXPECT_EQ(in_area(elsewhere), 0u);
+  EXPECT_EQ(in_area(elsewhere + "&appraiser_id=" + co.taro), 0u);
+  EXPECT_EQ(co.operator_.get("/v1/appointments?view=customer&customer_id=" + customers[0] + "&service_area_id=" + co.area).status, 422);
   EXPECT_EQ(co.appraiser.get("/v1/appointments?view=mine").at("/items").as_array().size(), 4u);
   EXPECT_EQ(co.operator_.get("/v1/appointments?view=mine").at("/items").as_array().size(), 4u);
   auto stranger = co.server.as("appraiser2");

@@ -1,34 +1,14 @@
-import { ActionIcon, Button, Group, Select, Table, TextInput } from "@mantine/core";
-import { IconX } from "@tabler/icons-react";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { Button, Group, Select, Table, TextInput } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read } from "../api/client";
 import { label } from "../i18n";
 import { useUsers } from "../parts/people";
-import { CustomerHits } from "../parts/pick_customer";
-import { ProblemAlert } from "../parts/problem";
+import { usePages } from "../parts/pages";
+import { PickCustomer } from "../parts/pick_customer";
 import { operationName } from "../settings/operations";
 import { Listing } from "../settings/record";
 import { fromInput, fullMoment } from "../time";
-
-/** A customer to filter by: found by name or phone, as everywhere. */
-export function PickCustomer({ id, pick }: { id: string | undefined; pick: (id: string | undefined) => void }) {
-  const { t } = useTranslation();
-  const [find, setFind] = useState("");
-  const known = useQuery({ queryKey: ["customer", id, "name"], enabled: Boolean(id), queryFn: () => read("/v1/customers/{customer_id}", { path: { customer_id: id as string } }) as Promise<{ display_name: string }> });
-  if (id)
-    return (
-      <TextInput label={t("inquiry.customer")} readOnly value={known.data?.display_name ?? "…"} w={240} rightSection={<ActionIcon variant="subtle" size="sm" aria-label={t("views.anyCustomer")} onClick={() => pick(undefined)}><IconX size={14} /></ActionIcon>} />
-    );
-  return (
-    <div style={{ position: "relative" }}>
-      <TextInput label={t("inquiry.customer")} placeholder={t("views.findCustomer")} value={find} onChange={(e) => setFind(e.currentTarget.value)} w={240} name="customer" />
-      {find.trim() && <div className="sheet" style={{ position: "absolute", zIndex: 5, width: 320, boxShadow: "0 4px 14px #0003" }}><CustomerHits find={find} pick={(chosen) => { setFind(""); pick(chosen); }} /></div>}
-    </div>
-  );
-}
 
 /** Who saw whose data: by person, by customer, by time; the filters stand in the address, so that a finding can be passed on. */
 export function ViewsPage() {
@@ -37,14 +17,8 @@ export function ViewsPage() {
   const search = useSearch({ from: "/app/views" });
   const users = useUsers();
   const set = (change: Partial<typeof search>) => void navigate({ to: "/views", search: { ...search, ...change }, replace: true });
-  const pages = useInfiniteQuery({
-    queryKey: ["personal-data-views", search],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) =>
-      read("/v1/personal-data-views", { query: { limit: 50, cursor: pageParam, user_id: search.user, entity_id: search.customer, from: fromInput(search.from ?? ""), to: fromInput(search.to ?? "") }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["personal-data-views", search], (cursor, signal) =>
+    read("/v1/personal-data-views", { query: { limit: 50, cursor, user_id: search.user, entity_id: search.customer, from: fromInput(search.from ?? ""), to: fromInput(search.to ?? "") }, signal }));
   const filtered = Boolean(search.user || search.customer || search.from || search.to);
   return (
     <main className="page">
@@ -55,10 +29,9 @@ export function ViewsPage() {
         <TextInput type="datetime-local" label={t("views.to")} value={search.to ?? ""} onChange={(e) => set({ to: e.currentTarget.value || undefined })} name="to" />
         {filtered && <Button variant="default" onClick={() => void navigate({ to: "/views", search: {}, replace: true })}>{t("views.clear")}</Button>}
       </Group>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
-      <Listing title={t("views.title")} about={t("views.about")} empty={!pages.isPending && rows.length === 0 && (filtered ? t("views.emptyFiltered") : t("views.empty"))}
-        head={[t("views.at"), t("views.who"), t("views.what"), t("views.whose"), t("views.rows"), t("views.request")]} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined} loadingMore={pages.isFetchingNextPage}>
-        {rows.map((v, i) => (
+      <Listing title={t("views.title")} about={t("views.about")} pages={pages} empty={filtered ? t("views.emptyFiltered") : t("views.empty")}
+        head={[t("views.at"), t("views.who"), t("views.what"), t("views.whose"), t("views.rows"), t("views.request")]}>
+        {pages.rows.map((v, i) => (
           <Table.Tr key={`${v.at}${v.request_id}${i}`} data-view={v.operation}>
             <Table.Td style={{ whiteSpace: "nowrap" }}>{fullMoment(v.at)}</Table.Td>
             <Table.Td><button type="button" className="link" onClick={() => set({ user: v.user_id })} title={t("views.onlyThem")}>{v.user_name ?? v.user_id}</button></Table.Td>

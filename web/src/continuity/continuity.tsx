@@ -1,12 +1,12 @@
 import { Alert, Badge, Button, Code, Group, Stack, Table, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
-import { ProblemAlert, problemText } from "../parts/problem";
+import { useSubmit } from "../parts/form";
+import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { fullMoment, toInput } from "../time";
 
@@ -58,21 +58,16 @@ export function ContinuityPage() {
   const { t } = useTranslation();
   const may = useMay();
   const [mark, setMark] = useState("");
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
+  const { busy } = form;
   const status = useQuery({ queryKey: ["continuity"], refetchInterval: 5_000, queryFn: () => read("/v1/continuity") });
   const requests = useQuery({ queryKey: ["continuity", "requests"], refetchInterval: 5_000, queryFn: () => read("/v1/continuity/requests", { query: { limit: 10 } }) });
-  const ask = async (body: Schemas["NewContinuityRequest"]) => {
-    setBusy(true);
-    try {
+  const ask = (body: Schemas["NewContinuityRequest"]) =>
+    form.run(async () => {
       await write("post", "/v1/continuity/requests", { body });
       setMark("");
-      await cache.invalidateQueries({ queryKey: ["continuity"] });
-    } catch (e) {
-      notifications.show({ message: problemText(e), color: "red" });
-    } finally {
-      setBusy(false);
-    }
-  };
+      await stale(["continuity"]);
+    });
   const s = status.data;
   // Whether losing the database's disk now could lose what was acknowledged.
   const risks = s?.not_rpo_0 ?? [];
@@ -120,12 +115,13 @@ export function ContinuityPage() {
         {s && s.state !== "external" && <div className="pad"><Text fz="sm">{s.mode === "synchronous" ? t("continuity.riskSynchronous") : t("continuity.riskAsynchronous")}</Text></div>}
         {s && s.state !== "external" && may("create_continuity_request") && (
           <div className="pad">
+            <ProblemAlert error={form.error} shown={["/name"]} />
             <Group gap="sm" align="flex-end">
               <Button size="compact-sm" disabled={busy} onClick={() => void ask({ kind: "BACKUP" })}>{t("continuity.backupNow")}</Button>
               <Button size="compact-sm" variant="default" disabled={busy} onClick={() => void ask({ kind: "DRILL" })}>{t("continuity.drillNow")}</Button>
               <form onSubmit={(e) => { e.preventDefault(); void ask({ kind: "MARK", name: mark }); }}>
                 <Group gap={4} align="flex-end">
-                  <TextInput size="xs" label={t("continuity.markName")} value={mark} onChange={(e) => setMark(e.currentTarget.value)} placeholder="before-import" />
+                  <TextInput size="xs" label={t("continuity.markName")} value={mark} onChange={(e) => setMark(e.currentTarget.value)} placeholder="before-import" error={form.at("/name")} />
                   <Button size="compact-sm" variant="default" type="submit" disabled={busy || mark === ""}>{t("continuity.setMark")}</Button>
                 </Group>
               </form>

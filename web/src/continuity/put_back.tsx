@@ -4,8 +4,9 @@ import { Link, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { PlanRows } from "../customers/put_back";
+import { useSubmit } from "../parts/form";
 import { useUsers } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
@@ -21,25 +22,18 @@ function Plan({ selection }: { selection: Selection }) {
   const { t } = useTranslation();
   const [wanted] = useState(uuid);
   const [overwrite, setOverwrite] = useState(false);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
+  const { busy, error, run } = useSubmit(async (e) => {
+    if (e instanceof Problem && e.code === "CHANGED_SINCE_PREVIEW") await preview.refetch();
+    return e;
+  });
   const [done, setDone] = useState<Schemas["PutBackDone"]>();
   const preview = useQuery({ queryKey: ["put-back", selection], gcTime: 0, staleTime: Number.POSITIVE_INFINITY, queryFn: () => write("post", "/v1/put-backs/preview", { body: selection }) });
   const plan = preview.data;
-  const submit = async () => {
-    if (!plan) return;
-    setBusy(true);
-    setError(undefined);
-    try {
+  const submit = () =>
+    plan && run(async () => {
       setDone(await write("post", "/v1/put-backs", { body: { ...selection, id: wanted, seen: plan.seen, overwrite } }));
-      await cache.invalidateQueries({ queryKey: ["customer"] });
-    } catch (e) {
-      setError(e);
-      if (e instanceof Problem && e.code === "CHANGED_SINCE_PREVIEW") await preview.refetch();
-    } finally {
-      setBusy(false);
-    }
-  };
+      await stale(["customer"]);
+    });
   if (done)
     return (
       <Alert color="green" title={t("putBack.done")} data-put-back-done>

@@ -1,23 +1,27 @@
-import { ActionIcon, Anchor, Badge, Button, Group, Loader, Modal, MultiSelect, Select, Stack, Tabs, Text, Textarea, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { ActionIcon, Anchor, Badge, Button, Group, Loader, MultiSelect, Select, Stack, Tabs, Text, Textarea, TextInput } from "@mantine/core";
 import { IconHistory, IconPencil, IconPlus } from "@tabler/icons-react";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
-import { type FormEvent, useState } from "react";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
-import { label } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
-import { addressText, type Address, type Customer, NameLine, phoneText, readCustomer, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
+import { read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
+import { fieldName, label } from "../i18n";
+import { addressText, type Address, type Customer, NameLine, readCustomer, Timeline, useCustomer, useNames, usePhoneText, Warnings } from "../parts/customer";
 import { TaskMenu } from "../desk/task_actions";
 import { PlanCall } from "../inquiries/plan_call";
 import { customChange, CustomInputs, customName, customValues, useCustomFields, useCustomText } from "../parts/custom_fields";
 import { digits } from "../parts/digits";
+import { Towns } from "../parts/towns";
+import { FormModal, tellSaved, useSubmit } from "../parts/form";
 import { Theirs, useMerge, type Values } from "../parts/merge";
+import { More, usePages } from "../parts/pages";
+import { useActorName } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
+import { CustomerMenu } from "./acts";
 import { Differences, PutBack } from "./put_back";
+import { useValueText } from "./values";
 import { fromInput, fullMoment, moment, toInput } from "../time";
 
 const flags = ["VIP", "ELDERLY", "CAUTION", "COMPLAINT", "FAMILY_PRESENT_REQUIRED", "HEARING_IMPAIRED", "NO_MAIL"] as const;
@@ -37,55 +41,38 @@ function EditCustomer({ customer, close }: { customer: Customer; close: () => vo
   const draft = merge.values as Draft & Values;
   const own = useCustomFields("customer");
   const ownText = useCustomText();
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit((e) => merge.meet(e, async () => {
+    const fresh = await readCustomer(customer.id);
+    return { values: valuesOf(fresh), version: fresh.version };
+  }));
   const set = <K extends Field>(key: K, value: Draft[K]) => merge.set(key, value);
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    const changed = fields.filter(merge.changed);
-    const custom = customChange(own, merge.base, merge.values);
+  const changed = fields.filter(merge.changed);
+  const custom = customChange(own, merge.base, merge.values);
+  const submit = () => {
     if (changed.length === 0 && !custom) return close();
-    setBusy(true);
-    setError(undefined);
     const body: Schemas["CustomerChange"] = { ...Object.fromEntries(changed.map((f) => [f, f === "birth_date" ? draft.birth_date || null : draft[f]])), ...(custom ? { custom: custom as never } : {}) };
-    try {
+    void form.run(async () => {
       await write("patch", "/v1/customers/{customer_id}", { path: { customer_id: customer.id }, body, version: merge.version });
-      notifications.show({ message: t("common.saved"), color: "green" });
-      await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
+      tellSaved();
+      await stale(["customer", customer.id]);
       close();
-    } catch (e) {
-      setError(await merge.meet(e, async () => {
-        const fresh = await readCustomer(customer.id);
-        return { values: valuesOf(fresh), version: fresh.version };
-      }));
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
-    <Modal opened onClose={close} title={t("common.edit")} size="lg" closeOnClickOutside={false}>
-      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
-        <Stack gap="sm">
-          <Theirs merge={merge} fields={[
-            ...fields.map((f) => ({ name: f, label: t(`customer.${f}`), text: (value: unknown) => shown((value ?? "") as string | string[]) })),
-            ...own.map((f) => ({ name: customName(f.key), label: f.label, text: (value: unknown) => ownText(f, value as string | undefined) })),
-          ]} />
-          <ProblemAlert error={error} shown={[...fields.map((f) => `/${f}`), ...own.map((f) => `/custom/${f.key}`)]} />
-          <Group grow align="start">
-            <TextInput label={t("customer.display_name")} value={draft.display_name} onChange={(e) => set("display_name", e.currentTarget.value)} error={fieldError(error, "/display_name")} data-autofocus />
-            <TextInput label={t("customer.kana")} value={draft.kana} onChange={(e) => set("kana", e.currentTarget.value)} error={fieldError(error, "/kana")} />
-          </Group>
-          <TextInput label={t("customer.birth_date")} description={t("customer.birthHint")} value={draft.birth_date} onChange={(e) => set("birth_date", e.currentTarget.value)} error={fieldError(error, "/birth_date")} />
-          <MultiSelect label={t("customer.flags")} data={flags.map((f) => ({ value: f, label: label("flag", f) }))} value={draft.flags} onChange={(v) => set("flags", v as Flag[])} error={fieldError(error, "/flags")} />
-          <Textarea label={t("customer.notes")} autosize minRows={3} maxRows={10} value={draft.notes} onChange={(e) => set("notes", e.currentTarget.value)} error={fieldError(error, "/notes")} />
-          <CustomInputs fields={own} values={merge.values} set={merge.set} error={error} />
-          <Group justify="flex-end">
-            <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
-            <Button type="submit" loading={busy}>{t("common.save")}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormModal form={form} title={t("common.edit")} size="lg" close={close} submit={submit} dirty={changed.length > 0 || Boolean(custom)} shown={[...fields.map((f) => `/${f}`), ...own.map((f) => `/custom/${f.key}`)]}>
+      <Theirs merge={merge} fields={[
+        ...fields.map((f) => ({ name: f, label: t(`customer.${f}`), text: (value: unknown) => shown((value ?? "") as string | string[]) })),
+        ...own.map((f) => ({ name: customName(f.key), label: f.label, text: (value: unknown) => ownText(f, value as string | undefined) })),
+      ]} />
+      <Group grow align="start">
+        <TextInput label={t("customer.display_name")} value={draft.display_name} onChange={(e) => set("display_name", e.currentTarget.value)} error={form.at("/display_name")} data-autofocus />
+        <TextInput label={t("customer.kana")} value={draft.kana} onChange={(e) => set("kana", e.currentTarget.value)} error={form.at("/kana")} />
+      </Group>
+      <TextInput label={t("customer.birth_date")} description={t("customer.birthHint")} value={draft.birth_date} onChange={(e) => set("birth_date", e.currentTarget.value)} error={form.at("/birth_date")} />
+      <MultiSelect label={t("customer.flags")} data={flags.map((f) => ({ value: f, label: label("flag", f) }))} value={draft.flags} onChange={(v) => set("flags", v as Flag[])} error={form.at("/flags")} />
+      <Textarea label={t("customer.notes")} autosize minRows={3} maxRows={10} value={draft.notes} onChange={(e) => set("notes", e.currentTarget.value)} error={form.at("/notes")} />
+      <CustomInputs fields={own} values={merge.values} set={merge.set} error={form.error} />
+    </FormModal>
   );
 }
 
@@ -99,30 +86,20 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
   const { t } = useTranslation();
   const merge = useMerge(() => partOf(kind, row), row?.version);
   const values = merge.values as Record<string, string>;
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit((e) => merge.meet(e, row && (async () => {
+    const fresh = await readCustomer(customer.id);
+    const now = { phone: fresh.phones, address: fresh.addresses, email: fresh.emails }[kind].find((x) => x.id === row.id);
+    return now && { values: partOf(kind, now as Row), version: now.version };
+  })));
   const code = digits(values.postal_code ?? "");
-  const towns = useQuery({ queryKey: ["towns", code], enabled: kind === "address" && code.length === 7, staleTime: Number.POSITIVE_INFINITY, queryFn: () => read("/v1/postal-codes/{postal_code}", { path: { postal_code: code } }) });
-  const run = async (action: () => Promise<unknown>) => {
-    setBusy(true);
-    setError(undefined);
-    try {
+  const run = (action: () => Promise<unknown>) =>
+    form.run(async () => {
       await action();
-      notifications.show({ message: t("common.saved"), color: "green" });
-      await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
+      tellSaved();
+      await stale(["customer", customer.id]);
       close();
-    } catch (e) {
-      setError(await merge.meet(e, row && (async () => {
-        const fresh = await readCustomer(customer.id);
-        const now = { phone: fresh.phones, address: fresh.addresses, email: fresh.emails }[kind].find((x) => x.id === row.id);
-        return now && { values: partOf(kind, now as Row), version: now.version };
-      })));
-    } finally {
-      setBusy(false);
-    }
-  };
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
+    });
+  const submit = () => {
     const body: Record<string, unknown> = Object.fromEntries(texts[kind].map((f) => [f, values[f] ?? ""]));
     if (kind === "address" && !body.postal_code) body.postal_code = null;
     if (kind === "phone" && values.kind) body.kind = values.kind;
@@ -153,62 +130,34 @@ export function EditChild({ customer, kind, row, close }: { customer: Customer; 
     });
   const title = kind === "phone" ? t("customer.addPhone") : kind === "address" ? t("customer.addAddress") : t("customer.addEmail");
   return (
-    <Modal opened onClose={close} title={row ? t("common.edit") : title} size="md" closeOnClickOutside={false}>
-      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
-        <Stack gap="xs">
-          <Theirs merge={merge} fields={[...texts[kind], "kind" as const].map((f) => ({ name: f, label: t(`customer.${f}`), text: (value) => (f === "kind" ? label("phoneKind", value as string) : String(value ?? "")) || "—" }))} />
-          <ProblemAlert error={error} shown={texts[kind].map((f) => `/${f}`)} />
-          {texts[kind].map((f, i) => (
-            <div key={f}>
-              <TextInput label={t(`customer.${f}`)} value={values[f] ?? ""} onChange={(e) => merge.set(f, e.currentTarget.value)} error={fieldError(error, `/${f}`)} data-autofocus={i === 0 || undefined}
-                inputMode={f === "raw" || f === "postal_code" ? "tel" : undefined} />
-              {f === "postal_code" && code.length === 7 && towns.data && (
-                <Group gap={4} mt={4}>
-                  {towns.data.items.length === 0 && <Text fz="xs" className="faint">{t("customer.noTown")}</Text>}
-                  {towns.data.items.map((town) => (
-                    <Button key={town.prefecture + town.city + town.town} size="compact-xs" variant="light" onClick={() => merge.setValues((old) => ({ ...old, prefecture: town.prefecture, city: town.city, town: town.town }))}>
-                      {town.prefecture}{town.city}{town.town}
-                    </Button>
-                  ))}
-                </Group>
-              )}
-            </div>
-          ))}
-          {kind === "phone" && (
-            <Select label={t("customer.kind")} clearable data={["MOBILE", "FIXED", "TOLL_FREE", "IP", "OTHER"].map((k) => ({ value: k, label: label("phoneKind", k) }))} value={values.kind || null} onChange={(v) => merge.set("kind", v ?? "")} />
-          )}
-          <Group justify="space-between" mt="xs">
-            {row ? <Button variant="subtle" color="red" onClick={() => void remove()}>{t("common.remove")}</Button> : <span />}
-            <Group gap="xs">
-              <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
-              <Button type="submit" loading={busy}>{t("common.save")}</Button>
-            </Group>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormModal form={form} title={row ? t("common.edit") : title} close={close} submit={submit} dirty={[...texts[kind], "kind"].some(merge.changed)} shown={texts[kind].map((f) => `/${f}`)}
+      aside={row && <Button variant="subtle" color="red" disabled={form.busy} onClick={() => void remove()}>{t("common.remove")}</Button>}>
+      <Theirs merge={merge} fields={[...texts[kind], "kind" as const].map((f) => ({ name: f, label: t(`customer.${f}`), text: (value) => (f === "kind" ? label("phoneKind", value as string) : String(value ?? "")) || "—" }))} />
+      {texts[kind].map((f, i) => (
+        <div key={f}>
+          <TextInput label={t(`customer.${f}`)} value={values[f] ?? ""} onChange={(e) => merge.set(f, e.currentTarget.value)} error={form.at(`/${f}`)} data-autofocus={i === 0 || undefined}
+            inputMode={f === "raw" || f === "postal_code" ? "tel" : undefined} />
+          {f === "postal_code" && <Towns code={code} pick={(town) => merge.setValues((old) => ({ ...old, ...town }))} />}
+        </div>
+      ))}
+      {kind === "phone" && (
+        <Select label={t("customer.kind")} clearable data={["MOBILE", "FIXED", "TOLL_FREE", "IP", "OTHER"].map((k) => ({ value: k, label: label("phoneKind", k) }))} value={values.kind || null} onChange={(v) => merge.set("kind", v ?? "")} />
+      )}
+    </FormModal>
   );
-}
-
-function valueText(value: unknown): string {
-  if (value === null || value === undefined || value === "") return "—";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 function History({ rowId }: { rowId: string }) {
   const { t } = useTranslation();
   const may = useMay();
   const [to, setTo] = useState<string>();
-  const pages = useInfiniteQuery({
-    queryKey: ["customer", rowId, "history"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/history", { query: { row_id: rowId, cursor: pageParam, limit: 30 } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
-  if (pages.error) return <ProblemAlert error={pages.error} />;
-  if (pages.isPending) return <Loader size="xs" m="sm" />;
-  if (rows.length === 0) return <div className="pad faint">{t("customer.historyEmpty")}</div>;
+  const by = useActorName();
+  const text = useValueText();
+  const pages = usePages(["customer", rowId, "history"], (cursor) => read("/v1/history", { query: { row_id: rowId, cursor, limit: 30 } }));
+  const { rows } = pages;
+  if (pages.error) return <ProblemAlert error={pages.error} retry={pages.retry} />;
+  if (pages.pending) return <Loader size="xs" m="sm" />;
+  if (pages.none) return <div className="pad faint">{t("customer.historyEmpty")}</div>;
   return (
     <div className="pad">
       {rows.map((h, i) => {
@@ -217,19 +166,19 @@ function History({ rowId }: { rowId: string }) {
         const content = (h.content ?? {}) as Record<string, unknown>;
         return (
           <div key={h.id} style={{ borderBottom: "1px solid var(--line)", padding: "5px 0", fontSize: 12.5 }}>
-            <b>{fullMoment(h.at)}</b> <span className="faint">{t("customer.by", { who: h.actor_name ?? h.actor })} · {h.op}</span>
+            <b>{fullMoment(h.at)}</b> <span className="faint">{t("customer.by", { who: by(h.actor, h.actor_name) })} · {t(`putBack.op.${h.op}` as never) as unknown as string}</span>
             {h.op === "UPDATE" && (h.changed as string[]).filter((k) => !k.endsWith("_key")).map((k) => (
               <div key={k}>
-                {t(`customer.${k}` as never, { defaultValue: k }) as unknown as string}: <span className="diff-before">{valueText(before[k])}</span> → <span className="diff-after">{valueText(content[k])}</span>
+                {fieldName(k)}: <span className="diff-before">{text(k, before[k])}</span> → <span className="diff-after">{text(k, content[k])}</span>
               </div>
             ))}
             {h.op === "UPDATE" && previous && may("put_back") && <Button size="compact-xs" variant="subtle" onClick={() => setTo(previous.at)}>{t("putBack.before")}</Button>}
-            {h.request_id && may("put_back") && <Anchor component={Link} to="/put-backs" search={{ kind: "REQUEST", request_id: h.request_id, around: h.at } as never} fz="xs">{t("putBack.ofRequest")}</Anchor>}
+            {h.request_id && may("put_back") && <Anchor component={Link} to="/put-backs" search={{ kind: "REQUEST", request_id: h.request_id, around: h.at } as never} fz="xs" ml={6}>{t("putBack.ofRequest")}</Anchor>}
           </div>
         );
       })}
       {to && <PutBack id={rowId} to={to} close={() => setTo(undefined)} />}
-      {pages.hasNextPage && <Button mt="xs" variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button>}
+      <More pages={pages} />
     </div>
   );
 }
@@ -237,6 +186,7 @@ function History({ rowId }: { rowId: string }) {
 function AsOf({ id, at }: { id: string; at: string }) {
   const { t } = useTranslation();
   const may = useMay();
+  const text = useValueText();
   const [putting, setPutting] = useState(false);
   const past = useQuery({ queryKey: ["customer", id, "as-of", at], queryFn: () => read("/v1/customers/{customer_id}", { path: { customer_id: id }, query: { as_of: at } }) as Promise<unknown> as Promise<Record<string, unknown>> });
   if (past.error) return <ProblemAlert error={past.error} />;
@@ -246,7 +196,7 @@ function AsOf({ id, at }: { id: string; at: string }) {
     <div className="sheet">
       <div className="heading">{t("customer.asOfShown", { at: fullMoment(at) })}</div>
       <dl className="pairs pad">
-        {(["display_name", "kana", "birth_date", "notes"] as const).map((f) => [<dt key={f}>{t(`customer.${f}`)}</dt>, <dd key={`${f}-`}>{valueText(c[f])}</dd>])}
+        {(["display_name", "kana", "birth_date", "notes"] as const).map((f) => [<dt key={f}>{t(`customer.${f}`)}</dt>, <dd key={`${f}-`}>{text(f, c[f])}</dd>])}
         <dt>{t("customer.flags")}</dt><dd>{shown(c.flags ?? [])}</dd>
         <dt>{t("customer.phones")}</dt><dd>{c.phones.map((p) => p.raw).join("、") || "—"}</dd>
         <dt>{t("customer.addresses")}</dt><dd>{c.addresses.map((a) => addressText(a)).join("、") || "—"}</dd>
@@ -272,6 +222,7 @@ export function CustomerPage() {
   const [planning, setPlanning] = useState(false);
   const own = useCustomFields("customer");
   const ownText = useCustomText();
+  const phone = usePhoneText();
   const moment_ = fromInput(asOf);
   if (error) return <main className="page"><ProblemAlert error={error} retry={() => void refetch()} /></main>;
   if (!customer) return <main className="page"><Loader size="sm" /></main>;
@@ -291,6 +242,7 @@ export function CustomerPage() {
             {asOf && <Button variant="default" onClick={() => setAsOf("")}>{t("customer.asOfNow")}</Button>}
             {may("create_inquiry") && <Button variant="default" onClick={() => void navigate({ to: "/inquiries/new", search: { customer_id: customer.id } })}>{t("customer.createInquiry")}</Button>}
             {may("update_customer") && <Button onClick={() => setEditing(true)}>{t("common.edit")}</Button>}
+            <CustomerMenu customer={customer} />
           </Group>
         </Group>
         {moment_ && <AsOf id={customer.id} at={moment_} />}
@@ -302,7 +254,7 @@ export function CustomerPage() {
                 {customer.phones.length === 0 && <span className="faint">{t("customer.noPhone")}</span>}
                 {customer.phones.map((p) => (
                   <div className="row" key={p.id}>
-                    <span><a href={`tel:${p.e164 ?? p.raw}`}>{phoneText(p.e164, p.raw)}</a>{p.extension ? ` 内線${p.extension}` : ""} <span className="faint">{label("phoneKind", p.kind)} {p.note}</span></span>
+                    <span><a href={`tel:${p.e164 ?? p.raw}`}>{phone(p)}</a> <span className="faint">{label("phoneKind", p.kind)} {p.note}</span></span>
                     {pencil("phone", p)}
                   </div>
                 ))}

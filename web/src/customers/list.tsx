@@ -1,11 +1,11 @@
 import { Button, Group, SegmentedControl, Table, TextInput } from "@mantine/core";
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read } from "../api/client";
 import { Flags, phoneText } from "../parts/customer";
 import { digits, isPhone, plainPhone } from "../parts/digits";
+import { More, usePages } from "../parts/pages";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { age } from "../time";
@@ -33,26 +33,20 @@ export function CustomersPage() {
     }, 250);
     return () => clearTimeout(timer);
   }, [text, q, navigate]);
-  const pages = useInfiniteQuery({
-    queryKey: ["customers", by, wanted],
-    enabled: enough,
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) => read("/v1/customers", { query: { ...(wanted ? { [by]: by === "phone" ? plainPhone(wanted) : wanted } : {}), cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["customers", by, wanted], (cursor, signal) => read("/v1/customers", { query: { ...(wanted ? { [by]: by === "phone" ? plainPhone(wanted) : wanted } : {}), cursor }, signal }), { enabled: enough });
+  const { rows } = pages;
   return (
     <main className="page">
       <Group mb="sm" align="end">
-        <TextInput label={t("common.search")} placeholder={t("customer.searchHint")} value={text} onChange={(e) => setText(e.currentTarget.value)} style={{ flex: 1, maxWidth: 520 }} autoFocus type="search" />
+        <TextInput label={t("common.search")} placeholder={t("customer.searchHint")} value={text} onChange={(e) => setText(e.currentTarget.value)} style={{ flex: "1 1 240px", maxWidth: 520 }} autoFocus type="search" />
         <SegmentedControl value={chosen} onChange={(v) => setChosen(v as By | "auto")}
           data={[{ value: "auto", label: t("common.all") }, { value: "phone", label: t("customer.phones") }, { value: "name", label: t("customer.nameKana") }, { value: "email", label: t("customer.emails") }]} />
         {may("create_inquiry") && <Button component={Link} to="/inquiries/new">{t("inquiry.new")}</Button>}
       </Group>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
+      <ProblemAlert error={pages.error} retry={pages.retry} />
       <div className="sheet">
         <div className="heading">{wanted ? t("nav.customers") : t("customer.recent")}</div>
-        {!enough || (!pages.isPending && !pages.error && rows.length === 0) ? (
+        {!enough || pages.none ? (
           <div className="pad faint">{enough ? t("customer.noHit") : t("customer.phone")}</div>
         ) : (
           <Table>
@@ -78,7 +72,7 @@ export function CustomersPage() {
             </Table.Tbody>
           </Table>
         )}
-        {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()} loading={pages.isFetchingNextPage}>{t("common.more")}</Button></div>}
+        <More pages={pages} />
       </div>
     </main>
   );

@@ -1,22 +1,24 @@
-import { Alert, Badge, Button, Group, Loader, Modal, Stack, Text } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { Alert, Badge, Loader, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
+import { fieldName } from "../i18n";
+import { FormModal, tellSaved, useSubmit } from "../parts/form";
+import { useActorName } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { fullMoment } from "../time";
 import { uuid } from "../uuid";
+import { useValueText } from "./values";
 
-const text = (value: unknown) => (value === null || value === undefined || value === "" ? "—" : Array.isArray(value) ? value.join("、") || "—" : typeof value === "object" ? JSON.stringify(value) : String(value));
 const hidden = (field: string) => field.endsWith("_key") || field === "version" || field === "updated_at";
 
 function Field({ name, from, to }: { name: string; from: unknown; to: unknown }) {
-  const { t } = useTranslation();
+  const text = useValueText();
   return (
     <div style={{ fontSize: 12.5 }}>
-      {t(`customer.${name}` as never, { defaultValue: name }) as unknown as string}: <span className="diff-before">{text(from)}</span> → <span className="diff-after">{text(to)}</span>
+      {fieldName(name)}: <span className="diff-before">{text(name, from)}</span> → <span className="diff-after">{text(name, to)}</span>
     </div>
   );
 }
@@ -48,6 +50,7 @@ export function Differences({ id, from }: { id: string; from: string }) {
 /** The rows of a preview: what would happen to each, which fields, and who edited them since. */
 export function PlanRows({ plan, link }: { plan: Schemas["PutBackPreview"]; link?: (customer: string) => ReactNode }) {
   const { t } = useTranslation();
+  const by = useActorName();
   return plan.items.map((item) => (
     <div key={`${item.table} ${item.row_id}`} data-put-back={item.action}>
       <Badge color={item.action === "LEFT" ? "gray" : "ai"}>{t(`putBack.action.${item.action}`)}</Badge> <span className="faint">{t(`putBack.table.${item.table}` as never, { defaultValue: item.table }) as unknown as string}</span> {item.customer_id && link?.(item.customer_id)}
@@ -58,7 +61,7 @@ export function PlanRows({ plan, link }: { plan: Schemas["PutBackPreview"]; link
           {f.conflict && <Text size="xs" c="red">{t(`putBack.conflict.${f.conflict}`)}</Text>}
         </div>
       ))}
-      {item.edited_since.map((e) => <Text key={`${e.at} ${e.op}`} size="xs" className="faint">{t("putBack.editedSince", { at: fullMoment(e.at), who: e.actor })}</Text>)}
+      {item.edited_since.map((e) => <Text key={`${e.at} ${e.op}`} size="xs" className="faint">{t("putBack.editedSince", { at: fullMoment(e.at), who: by(e.actor) })}</Text>)}
     </div>
   ));
 }
@@ -67,8 +70,10 @@ export function PlanRows({ plan, link }: { plan: Schemas["PutBackPreview"]; link
 export function PutBack({ id, to, close }: { id: string; to: string; close: () => void }) {
   const { t } = useTranslation();
   const [wanted] = useState(uuid);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit(async (e) => {
+    if (e instanceof Problem && e.code === "CHANGED_SINCE_PREVIEW") await preview.refetch();
+    return e;
+  });
   const selection: Schemas["PutBackSelection"] = { kind: "RECORD", table: "customer", row_id: id, to, parts: true };
   const preview = useQuery({
     queryKey: ["put-back", id, to],
@@ -77,34 +82,19 @@ export function PutBack({ id, to, close }: { id: string; to: string; close: () =
     queryFn: () => write("post", "/v1/put-backs/preview", { body: selection }),
   });
   const plan = preview.data;
-  const submit = async () => {
-    if (!plan) return;
-    setBusy(true);
-    setError(undefined);
-    try {
+  const submit = () =>
+    plan && form.run(async () => {
       await write("post", "/v1/put-backs", { body: { ...selection, id: wanted, seen: plan.seen } });
-      notifications.show({ message: t("putBack.done"), color: "green" });
-      await cache.invalidateQueries({ queryKey: ["customer", id] });
+      tellSaved(t("putBack.done"));
+      await stale(["customer", id]);
       close();
-    } catch (e) {
-      setError(e);
-      if (e instanceof Problem && e.code === "CHANGED_SINCE_PREVIEW") await preview.refetch();
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
-    <Modal opened onClose={close} title={t("putBack.title", { at: fullMoment(to) })} size="lg" closeOnClickOutside={false}>
-      <Stack gap="sm">
-        {(error ?? preview.error) != null && <ProblemAlert error={error ?? preview.error} />}
-        {preview.isPending && <Loader size="sm" />}
-        {plan && plan.rows === 0 && <Alert color="gray">{t("putBack.nothing")}</Alert>}
-        {plan && <PlanRows plan={plan} />}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
-          <Button loading={busy} disabled={!plan || plan.rows === 0} onClick={() => void submit()}>{t("putBack.submit")}</Button>
-        </Group>
-      </Stack>
-    </Modal>
+    <FormModal form={form} title={t("putBack.title", { at: fullMoment(to) })} label={t("putBack.submit")} size="lg" close={close} submit={submit} ready={Boolean(plan && plan.rows > 0)}>
+      <ProblemAlert error={preview.error} />
+      {preview.isPending && <Loader size="sm" />}
+      {plan && plan.rows === 0 && <Alert color="gray">{t("putBack.nothing")}</Alert>}
+      {plan && <PlanRows plan={plan} />}
+    </FormModal>
   );
 }

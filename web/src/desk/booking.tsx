@@ -3,11 +3,12 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { EditChild } from "../customers/customer";
 import { label } from "../i18n";
 import { addressText, type Customer, useNames } from "../parts/customer";
 import { DigitsInput } from "../parts/digits";
+import { useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { clock, day, fullMoment, today } from "../time";
 
@@ -137,25 +138,16 @@ export function BookingForm({ customer, inquiry, draft, set, error }: { customer
   const { categories, scope } = draft;
   const [chosen, setChosen] = useState<Chosen>();
   const [adding, setAdding] = useState(false);
-  const [problem, setProblem] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
+  const { busy } = form;
   /** What makes other slots free unmakes the choice. */
   const elsewhere = (change: Partial<BookingDraft>) => {
     setChosen(undefined);
     set(change);
   };
   const run = async (action: () => Promise<void>) => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
-      await action();
-    } catch (e) {
-      setProblem(e);
-    } finally {
-      void cache.invalidateQueries({ queryKey: ["availability"] });
-      await cache.invalidateQueries({ queryKey: ["customer", customer.id] });
-      setBusy(false);
-    }
+    await form.run(action);
+    await stale(["availability"], ["customer", customer.id]);
   };
   const hold = () =>
     run(async () => {
@@ -210,7 +202,7 @@ export function BookingForm({ customer, inquiry, draft, set, error }: { customer
               {chosen && <Group><Button onClick={() => void hold()} loading={busy} disabled={!addressId}>{t("book.hold")}</Button></Group>}
             </>
           )}
-          <ProblemAlert error={problem} />
+          <ProblemAlert error={form.error} />
           <Textarea label={t("book.verbatim")} autosize minRows={1} value={draft.verbatim} onChange={(e) => set({ verbatim: e.currentTarget.value })} error={fieldError(error, "/solicitation_request/verbatim")} required withAsterisk name="verbatim" />
           <Group gap="md">
             <SegmentedControl aria-label={t("book.scope")} value={scope} onChange={(v) => set({ scope: v as typeof scope })} data={[{ value: "PURCHASE", label: t("book.PURCHASE") }, { value: "APPRAISAL_ONLY", label: t("book.APPRAISAL_ONLY") }]} />

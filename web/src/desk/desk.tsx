@@ -1,14 +1,15 @@
 import { Badge, Button, Group, Loader, Modal, NativeSelect, Stack, Text, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { type FormEvent, useCallback, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
-import { holdEnterWhileComposing, useKeys } from "../keyboard";
+import { useKeys } from "../keyboard";
 import { addressText, type Customer, NameLine, phoneText, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
 import { digits, DigitsInput, plainPhone } from "../parts/digits";
+import { useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { useMay, useMe } from "../session";
 import { fullMoment, moment } from "../time";
@@ -29,9 +30,10 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
   const [category, setCategory] = useState("");
   const [description, setDescription] = useState("");
   const [quantity, setQuantity] = useState("");
-  const [error, setError] = useState<unknown>();
-  const add = async () => {
-    try {
+  const form = useSubmit();
+  const add = (event: FormEvent) => {
+    event.preventDefault();
+    void form.run(async () => {
       await write("post", "/v1/inquiries/{inquiry_id}/items", {
         path: { inquiry_id: inquiry.id },
         body: { item_category_id: category || (names.categories[0]?.id as string), description, ...(quantity ? { quantity: Number(quantity) } : {}), position: inquiry.items.length },
@@ -39,11 +41,8 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
       setDescription("");
       setQuantity("");
       setAdding(false);
-      setError(undefined);
-      await cache.invalidateQueries({ predicate: (q) => q.queryKey[0] === "customer" });
-    } catch (e) {
-      setError(e);
-    }
+      await stale(["customer"]);
+    });
   };
   return (
     <section className="sheet">
@@ -58,14 +57,14 @@ function Items({ inquiry }: { inquiry: Customer["inquiries"][number] }) {
         <Group gap={6}>{inquiry.items.map((i) => <Badge key={i.id} size="md" variant="outline" fw={500}>{names.category(i.item_category_id)}{i.description ? `：${i.description}` : ""}{i.quantity ? ` ×${i.quantity}` : ""}</Badge>)}</Group>
         {inquiry.notes && <p style={{ margin: "6px 0 0", whiteSpace: "pre-wrap" }}>{inquiry.notes}</p>}
         {adding && (
-          <Group gap="xs" mt={6} align="end">
-            <NativeSelect label={t("inquiry.category")} value={category} onChange={(e) => setCategory(e.currentTarget.value)} data={names.categories.map((c) => ({ value: c.id, label: names.category(c.id) }))} />
-            <TextInput label={t("inquiry.description")} value={description} onChange={(e) => setDescription(e.currentTarget.value)} style={{ flex: 1 }} />
-            <DigitsInput label={t("inquiry.quantity")} value={quantity} change={setQuantity} w={70} />
-            <Button onClick={() => void add()}>{t("common.add")}</Button>
-          </Group>
+          <form onSubmit={add}><Group gap="xs" mt={6} align="end">
+            <NativeSelect label={t("inquiry.category")} value={category} onChange={(e) => setCategory(e.currentTarget.value)} error={form.at("/item_category_id")} data={names.categories.map((c) => ({ value: c.id, label: names.category(c.id) }))} />
+            <TextInput label={t("inquiry.description")} value={description} onChange={(e) => setDescription(e.currentTarget.value)} error={form.at("/description")} style={{ flex: 1 }} />
+            <DigitsInput label={t("inquiry.quantity")} value={quantity} change={setQuantity} error={form.at("/quantity")} w={70} />
+            <Button type="submit" loading={form.busy}>{t("common.add")}</Button>
+          </Group></form>
         )}
-        <ProblemAlert error={error} />
+        <ProblemAlert error={form.error} shown={["/item_category_id", "/description", "/quantity"]} />
       </div>
     </section>
   );
@@ -76,37 +75,34 @@ function Inbound({ close, started }: { close: () => void; started: () => void })
   const { t } = useTranslation();
   const navigate = useNavigate();
   const [phone, setPhone] = useState("");
-  const [error, setError] = useState<unknown>();
+  const { busy, error, run } = useSubmit();
   const found = useQuery({ queryKey: ["screen-pop", phone], enabled: digits(phone).length >= 9, retry: false, queryFn: () => read("/v1/screen-pop", { query: { phone: plainPhone(phone) } }) });
-  const start = async (customer_id?: string) => {
-    try {
+  const start = (customer_id?: string, then?: (call: string) => unknown) =>
+    run(async () => {
       const whole = customer_id ? await read("/v1/inquiries", { query: { view: "customer", customer_id, limit: 10 } }).catch(() => undefined) : undefined;
       const inquiry = whole?.items.find((i) => ["NEW", "IN_PROGRESS", "NURTURING", "APPOINTED", "VISITED"].includes(i.stage));
       const made = await write("post", "/v1/calls", { body: { direction: "INBOUND", ...(phone.trim() ? { phone: plainPhone(phone) } : {}), ...(customer_id ? { customer_id } : {}), ...(inquiry ? { inquiry_id: inquiry.id } : {}) } });
       started();
-      return made.call;
-    } catch (e) {
-      setError(e);
-    }
-  };
+      await then?.(made.call.id);
+    });
   return (
     <Modal opened onClose={close} title={t("desk.inbound")} size="md">
-      <Stack gap="sm" onKeyDown={holdEnterWhileComposing}>
+      <Stack gap="sm">
         <TextInput label={t("customer.raw")} value={phone} onChange={(e) => setPhone(e.currentTarget.value)} inputMode="tel" data-autofocus />
         <ProblemAlert error={error ?? (found.error instanceof Problem && found.error.status !== 422 ? found.error : undefined)} />
         {found.data?.items.map((c) => (
           <div key={c.id} className="sheet pad">
             <Warnings customer={c} />
-            <div className="row"><NameLine customer={c} /><Button onClick={() => void start(c.id)}>{t("desk.startCall")}</Button></div>
+            <div className="row"><NameLine customer={c} /><Button loading={busy} onClick={() => void start(c.id)}>{t("desk.startCall")}</Button></div>
           </div>
         ))}
         {found.data?.items.length === 0 && (
           <>
             <Text fz="sm" className="faint">{t("customer.noHit")}</Text>
-            <Group><Button onClick={() => void start().then((call) => call && navigate({ to: "/inquiries/new", search: { phone, call_id: call.id } }))}>{t("inquiry.new")}</Button></Group>
+            <Group><Button loading={busy} onClick={() => void start(undefined, (call_id) => navigate({ to: "/inquiries/new", search: { phone, call_id } }))}>{t("inquiry.new")}</Button></Group>
           </>
         )}
-        <Group justify="flex-end"><Button variant="default" onClick={() => void start()} data-unknown-caller>{t("desk.startUnknown")}</Button></Group>
+        <Group justify="flex-end"><Button variant="default" loading={busy} onClick={() => void start()} data-unknown-caller>{t("desk.startUnknown")}</Button></Group>
       </Stack>
     </Modal>
   );
@@ -129,8 +125,11 @@ function Desk() {
   const customer = useCustomer(customerId);
   const inquiry = customer.data?.inquiries.find((i) => i.id === (call ?? held)?.inquiry_id);
   const [phone, setPhone] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit((e) => {
+    void refresh();
+    return e;
+  });
+  const { busy, error } = form;
   const [saved, setSaved] = useState<Schemas["FinishedCall"]>();
   const [inbound, setInbound] = useState(false);
   const [doing, setDoing] = useState<Doing>();
@@ -144,22 +143,10 @@ function Desk() {
     await flush.current?.();
     if (taskId) letGo.current = taskId;
   }, [taskId]);
-  const refresh = () => Promise.all([cache.invalidateQueries({ queryKey: ["tasks"] }), customerId ? cache.invalidateQueries({ queryKey: ["customer", customerId] }) : undefined]);
+  const refresh = () => stale(["tasks"], ...(customerId ? [["customer", customerId]] : []));
 
-  const run = async (action: () => Promise<void>) => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await action();
-    } catch (e) {
-      setError(e);
-      void refresh();
-    } finally {
-      setBusy(false);
-    }
-  };
   const claim = (id?: string) =>
-    void run(async () => {
+    void form.run(async () => {
       if (held || busy) return;
       const task = await write("post", "/v1/call-tasks/claim", { body: id ? { call_task_id: id } : {} });
       if (!task) throw new Problem(204, "QUEUE_EMPTY", "");
@@ -171,14 +158,14 @@ function Desk() {
       setTimeout(() => start.current?.focus(), 60);
     });
   const begin = () =>
-    void run(async () => {
+    void form.run(async () => {
       if (!held || call) return;
       await write("post", "/v1/calls", { body: { task_id: held.id, ...(phone ? { phone } : {}) } });
       await refresh();
       (document.activeElement as HTMLElement | null)?.blur();
     });
   const hangUp = () =>
-    void run(async () => {
+    void form.run(async () => {
       if (!call || call.talk_ended_at) return;
       try {
         await write("post", "/v1/calls/{call_attempt_id}/wrap-up", { path: { call_attempt_id: call.id } });
@@ -188,7 +175,7 @@ function Desk() {
       await refresh();
     });
   const release = () =>
-    void run(async () => {
+    void form.run(async () => {
       if (!held || !can.release) return;
       letGo.current = held.id;
       try {
@@ -200,7 +187,7 @@ function Desk() {
       await refresh();
       setTimeout(() => next.current?.focus(), 60);
     });
-  const extend = () => void run(async () => (held ? lease.extend() : undefined));
+  const extend = () => void form.run(async () => (held ? lease.extend() : undefined));
   const open = (what: Doing) => () => can[what] && setDoing(what);
   const finished = async (result: Schemas["FinishedCall"]) => {
     setSaved(result);
@@ -285,7 +272,7 @@ function Desk() {
             </Group>
           </div>
         )}
-        {call && (customer.data || !customerId) && <WrapUp key={call.id} call={call} customer={customer.data} task={task} before={before} done={(r) => void finished(r)}
+        {call && (customer.data || !customerId) && <WrapUp key={call.id} call={call} customer={customer.data} task={task} before={before} done={finished}
           top={<Group justify="space-between" gap="xs"><Phases call={call} />
             <Group gap="xs">
               {task && <LeaseLeft until={lease.until} extend={extend} />}

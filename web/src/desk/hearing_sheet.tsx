@@ -29,7 +29,7 @@ export function HearingSheet({ inquiryId, onFlush }: { inquiryId: string; onFlus
       {sheet.loading ? (
         <Loader size="xs" m="sm" />
       ) : (
-        <div className="pad" style={{ display: "grid", gridTemplateColumns: "1fr 1fr", gap: "7px 12px" }}>
+        <div className="pad hearing">
           {all.map((field) => {
             const conflict = sheet.conflict(field);
             return (

@@ -1,11 +1,12 @@
 import { ActionIcon, Button, Group, NativeSelect, Tooltip } from "@mantine/core";
 import { IconKeyboard } from "@tabler/icons-react";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { type RefObject, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas } from "../api/client";
 import { label } from "../i18n";
 import { Flags } from "../parts/customer";
+import { More, usePages } from "../parts/pages";
 import { useUsers } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
@@ -18,13 +19,7 @@ type View = (typeof views)[number];
 export const useMyTasks = () => useQuery({ queryKey: ["tasks", "mine", "held"], queryFn: () => read("/v1/call-tasks", { query: { view: "mine", limit: 50 } }), refetchInterval: 60_000 });
 
 function useQueue(view: View) {
-  return useInfiniteQuery({
-    queryKey: ["tasks", view],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) => read("/v1/call-tasks", { query: { view, limit: 50, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-    refetchInterval: 60_000,
-  });
+  return usePages(["tasks", view], (cursor, signal) => read("/v1/call-tasks", { query: { view, limit: 50, cursor }, signal }), { every: () => 60_000 });
 }
 
 export function Queue({ held, claim, busy, nextButton, inbound, help }: { held: Schemas["CallTaskRow"] | undefined; claim: (id?: string) => void; busy: boolean; nextButton: RefObject<HTMLButtonElement | null>; inbound: () => void; help: () => void }) {
@@ -33,7 +28,7 @@ export function Queue({ held, claim, busy, nextButton, inbound, help }: { held: 
   const [view, setView] = useState<View>("ready");
   const tasks = useQueue(view);
   const users = useUsers(view === "held");
-  const rows = (tasks.data?.pages.flatMap((p) => p.items) ?? []).filter((k) => k.id !== held?.id);
+  const rows = tasks.rows.filter((k) => k.id !== held?.id);
   const empty = { mine: t("desk.emptyMine"), ready: t("desk.emptyReady"), scheduled: t("desk.emptyScheduled"), blocked: t("desk.emptyBlocked"), held: t("desk.emptyHeld") };
   // Whose hands a task is in is for those who may take it out of them.
   const offered = views.filter((v) => v !== "held" || may("reassign_call_task"));
@@ -56,7 +51,7 @@ export function Queue({ held, claim, busy, nextButton, inbound, help }: { held: 
           <div className="faint" style={{ fontSize: 12 }}>{t("desk.myTask")} · {label("taskKind", held.kind)}</div>
         </div>
       )}
-      <ProblemAlert error={tasks.error} retry={() => void tasks.refetch()} />
+      <ProblemAlert error={tasks.error} retry={tasks.retry} />
       {rows.map((k) => (
         <div key={k.id} className="taskrow" data-task={k.id}>
           <button type="button" className="task" disabled={Boolean(held) || !["READY", "SCHEDULED"].includes(k.state) || busy} onClick={() => claim(k.id)} title={k.note}>
@@ -69,8 +64,8 @@ export function Queue({ held, claim, busy, nextButton, inbound, help }: { held: 
           <TaskMenu task={k} />
         </div>
       ))}
-      {!tasks.isPending && !tasks.error && rows.length === 0 && <div className="pad faint" style={{ fontSize: 13 }}>{empty[view]}</div>}
-      {tasks.hasNextPage && <div className="pad"><Button variant="default" fullWidth loading={tasks.isFetchingNextPage} onClick={() => void tasks.fetchNextPage()}>{t("common.more")}</Button></div>}
+      {!tasks.pending && !tasks.error && rows.length === 0 && <div className="pad faint" style={{ fontSize: 13 }}>{empty[view]}</div>}
+      <More pages={tasks} wide />
       <div className="pad"><Button variant="subtle" fullWidth onClick={inbound}>{t("desk.inbound")}<span className="key" aria-hidden>I</span></Button></div>
     </aside>
   );

@@ -1,14 +1,12 @@
 // What can be done with a task besides calling: put it off, give it to somebody else, give it back, cancel it, let a blocked one go on.
-import { ActionIcon, Button, Group, Menu, Modal, NativeSelect, Select, Stack, Text, Textarea, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { ActionIcon, Button, Group, Menu, NativeSelect, Select, Text, Textarea, TextInput } from "@mantine/core";
 import { IconDots } from "@tabler/icons-react";
-import { type FormEvent, useState } from "react";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, write } from "../api/client";
-import { cache } from "../cache";
+import { write } from "../api/client";
+import { stale } from "../cache";
 import { label } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
-import { ProblemAlert } from "../parts/problem";
+import { FormModal, tellProblem, tellSaved, useSubmit } from "../parts/form";
 import { useTeams, useUsers } from "../parts/people";
 import { useMay, useMe } from "../session";
 import { at, fromInput, moment, toInput, today } from "../time";
@@ -49,66 +47,49 @@ export function TaskDialog({ task, doing, close, before, undo }: { task: ATask; 
   const [owner, setOwner] = useState<string | null>(null);
   const [team, setTeam] = useState("");
   const [reason, setReason] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit((e) => {
+    undo?.();
+    return e;
+  });
   const due_at = fromInput(due);
   const ready = doing === "snooze" ? Boolean(due_at) : doing === "reassign" ? true : reason.trim() !== "";
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    if (!ready) return;
-    setBusy(true);
-    setError(undefined);
-    const path = { call_task_id: task.id };
-    before?.();
-    try {
+  const submit = () =>
+    form.run(async () => {
+      const path = { call_task_id: task.id };
+      before?.();
       if (doing === "snooze") await write("post", "/v1/call-tasks/{call_task_id}/snooze", { path, body: { due_at: due_at as string } });
       else if (doing === "reassign") await write("post", "/v1/call-tasks/{call_task_id}/reassignment", { path, body: { owner_id: owner, ...(team ? { team_id: team } : {}) } });
       else if (doing === "cancel") await write("post", "/v1/call-tasks/{call_task_id}/cancellation", { path, body: { reason } });
       else await write("post", "/v1/call-tasks/{call_task_id}/unblocking", { path, body: { reason } });
-      notifications.show({ message: t(`taskDone.${doing}`, { at: moment(due_at) }), color: "green" });
-      await Promise.all([cache.invalidateQueries({ queryKey: ["tasks"] }), task.customer_id ? cache.invalidateQueries({ queryKey: ["customer", task.customer_id] }) : undefined]);
+      tellSaved(t(`taskDone.${doing}`, { at: moment(due_at) }));
+      await stale(["tasks"], ...(task.customer_id ? [["customer", task.customer_id]] : []));
       close();
-    } catch (e) {
-      undo?.();
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   const quick: [string, string][] = [[t("later.m30"), inMinutes(30)], [t("later.h1"), inMinutes(60)], [t("wrap.in2h"), inMinutes(120)], [t("wrap.tomorrow10"), at(today(1), "10:00")], [t("wrap.nextWeek"), at(today(7), "10:00")]];
   return (
-    <Modal opened onClose={close} title={t(`taskDo.${doing}`)} closeOnClickOutside={false}>
-      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
-        <Stack gap="sm">
-          <Text fz="sm"><b>{task.customer_display_name}</b> <span className="faint">{label("taskKind", task.kind)} · {moment(task.due_at)}</span></Text>
-          <ProblemAlert error={error} shown={["/due_at", "/owner_id", "/team_id", "/reason"]} />
-          {doing === "snooze" && (
-            <>
-              <TextInput type="datetime-local" label={t("later.at")} description={t("later.hint")} required value={due} onChange={(e) => setDue(e.currentTarget.value)} error={fieldError(error, "/due_at")} name="snooze-at" data-autofocus />
-              <Group gap={4}>{quick.map(([text, when]) => <Button key={text} size="compact-xs" variant={due === when ? "filled" : "default"} onClick={() => setDue(when)}>{text}</Button>)}</Group>
-            </>
-          )}
-          {doing === "reassign" && (
-            <>
-              <Select label={t("reassign.owner")} description={t("reassign.hint")} searchable clearable placeholder={t("reassign.anybody")} value={owner} onChange={setOwner} error={fieldError(error, "/owner_id")} data-autofocus
-                nothingFoundMessage={t("reassign.nobody")} data={(users.data ?? []).filter((u) => u.active).map((u) => ({ value: u.id, label: u.id === me.user.id ? `${u.display_name}（${t("desk.mine")}）` : u.display_name }))} />
-              <NativeSelect label={t("admin.team")} value={team} onChange={(e) => setTeam(e.currentTarget.value)} error={fieldError(error, "/team_id")}
-                data={[{ value: "", label: t("reassign.sameTeam") }, ...(teams.data ?? []).map((x) => ({ value: x.id, label: x.name }))]} />
-            </>
-          )}
-          {(doing === "cancel" || doing === "unblock") && (
-            <>
-              {doing === "unblock" && <Text fz="sm" className="faint">{t("later.unblockHint")}</Text>}
-              <Textarea label={t("common.reason")} required autosize minRows={2} value={reason} onChange={(e) => setReason(e.currentTarget.value)} error={fieldError(error, "/reason")} data-autofocus />
-            </>
-          )}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={close}>{t("common.back")}</Button>
-            <Button type="submit" loading={busy} disabled={!ready} color={doing === "cancel" ? "red" : undefined} data-do={doing}>{t(`taskDo.${doing}`)}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormModal form={form} name={doing} title={t(`taskDo.${doing}`)} label={t(`taskDo.${doing}`)} cancelLabel={t("common.back")} color={doing === "cancel" ? "red" : undefined} close={close} submit={submit} ready={ready} shown={["/due_at", "/owner_id", "/team_id", "/reason"]}>
+      <Text fz="sm"><b>{task.customer_display_name}</b> <span className="faint">{label("taskKind", task.kind)} · {moment(task.due_at)}</span></Text>
+      {doing === "snooze" && (
+        <>
+          <TextInput type="datetime-local" label={t("later.at")} description={t("later.hint")} required value={due} onChange={(e) => setDue(e.currentTarget.value)} error={form.at("/due_at")} name="snooze-at" data-autofocus />
+          <Group gap={4}>{quick.map(([text, when]) => <Button key={text} size="compact-xs" variant={due === when ? "filled" : "default"} onClick={() => setDue(when)}>{text}</Button>)}</Group>
+        </>
+      )}
+      {doing === "reassign" && (
+        <>
+          <Select label={t("reassign.owner")} description={t("reassign.hint")} searchable clearable placeholder={t("reassign.anybody")} value={owner} onChange={setOwner} error={form.at("/owner_id")} data-autofocus
+            nothingFoundMessage={t("reassign.nobody")} data={(users.data ?? []).filter((u) => u.active).map((u) => ({ value: u.id, label: u.id === me.user.id ? `${u.display_name}（${t("desk.mine")}）` : u.display_name }))} />
+          <NativeSelect label={t("admin.team")} value={team} onChange={(e) => setTeam(e.currentTarget.value)} error={form.at("/team_id")}
+            data={[{ value: "", label: t("reassign.sameTeam") }, ...(teams.data ?? []).map((x) => ({ value: x.id, label: x.name }))]} />
+        </>
+      )}
+      {(doing === "cancel" || doing === "unblock") && (
+        <>
+          {doing === "unblock" && <Text fz="sm" className="faint">{t("later.unblockHint")}</Text>}
+          <Textarea label={t("common.reason")} required autosize minRows={2} value={reason} onChange={(e) => setReason(e.currentTarget.value)} error={form.at("/reason")} data-autofocus />
+        </>
+      )}
+    </FormModal>
   );
 }
 
@@ -118,13 +99,8 @@ export function TaskMenu({ task, claim }: { task: ATask; claim?: () => void }) {
   const can = useTaskActions(task);
   const [doing, setDoing] = useState<Doing>();
   const release = async () => {
-    try {
-      await releaseTask(task.id);
-    } catch (e) {
-      const { problemText } = await import("../parts/problem");
-      notifications.show({ message: problemText(e), color: "red" });
-    }
-    await cache.invalidateQueries({ queryKey: ["tasks"] });
+    await releaseTask(task.id).catch(tellProblem);
+    await stale(["tasks"]);
   };
   if (!claim && !Object.values(can).some(Boolean)) return null;
   return (

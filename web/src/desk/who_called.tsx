@@ -3,10 +3,10 @@ import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
 import { NameLine, phoneText, useCustomer, useNames, Warnings } from "../parts/customer";
+import { useSubmit } from "../parts/form";
 import { CustomerHits } from "../parts/pick_customer";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
@@ -17,7 +17,7 @@ export async function sayWhoCalled(call: string, customer_id: string, inquiry_id
   const path = { call_attempt_id: call };
   const now = await read("/v1/calls/{call_attempt_id}", { path });
   await write("patch", "/v1/calls/{call_attempt_id}", { path, body: { customer_id, ...(inquiry_id ? { inquiry_id } : {}) }, version: now.version });
-  await cache.invalidateQueries({ queryKey: ["tasks"] });
+  await stale(["tasks"]);
 }
 
 /** A call of somebody unknown, or whose number is withheld: found while talking or afterwards, or taken in as a new lead, or left unknown. */
@@ -28,23 +28,12 @@ export function WhoCalled({ call }: { call: Schemas["CallRow"] }) {
   const [find, setFind] = useState(phoneText(call.e164));
   const [chosen, setChosen] = useState("");
   const [inquiry, setInquiry] = useState<string>();
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const { busy, error, run } = useSubmit();
   const customer = useCustomer(chosen || undefined);
   const about = inquiry ?? customer.data?.inquiries[0]?.id ?? "";
-  const say = async () => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await sayWhoCalled(call.id, chosen, about || undefined);
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
-  };
+  const say = () => run(() => sayWhoCalled(call.id, chosen, about || undefined));
   return (
-    <section className="sheet" data-who-called onKeyDown={holdEnterWhileComposing}>
+    <section className="sheet" data-who-called>
       <div className="heading">{t("whoCalled.title")}<span className="faint" style={{ fontWeight: 400 }}>{call.e164 ? phoneText(call.e164) : t("whoCalled.withheld")}</span></div>
       <Stack gap="xs" className="pad">
         <ProblemAlert error={error ?? customer.error} />

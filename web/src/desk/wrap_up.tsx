@@ -1,10 +1,11 @@
 import { Button, Checkbox, Group, NativeSelect, Stack, Textarea, TextInput } from "@mantine/core";
 import { type FormEvent, type ReactNode, useCallback, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, type Schemas, write } from "../api/client";
+import { type Schemas, write } from "../api/client";
 import { label } from "../i18n";
-import { holdEnterWhileComposing, useKeys } from "../keyboard";
+import { useKeys } from "../keyboard";
 import type { Customer } from "../parts/customer";
+import { useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { at, fromInput, toInput, today } from "../time";
 import { type BookingDraft, BookingForm, bookingOf, newBooking } from "./booking";
@@ -43,7 +44,7 @@ export function WrapUp({ call, customer, task, top, before, done }: {
   task: Schemas["CallTaskRow"] | undefined;
   top: ReactNode;
   before: () => Promise<void>;
-  done: (finished: Schemas["FinishedCall"]) => void;
+  done: (finished: Schemas["FinishedCall"]) => Promise<void>;
 }) {
   const { t } = useTranslation();
   // By its task: who loses the lease and claims the task again finds here what was typed.
@@ -51,8 +52,8 @@ export function WrapUp({ call, customer, task, top, before, done }: {
   const [blank] = useState<Draft>(() => ({ memo: call.memo, next: "CALLBACK", dueAt: inADay(), note: "", reason: "", lost: "", invalid: "out_of_area" }));
   const [draft, setDraft] = useState<Draft>(() => ({ ...blank, ...myDraft<Draft>(thing) }));
   const [sure, setSure] = useState(false);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
+  const { busy, error } = form;
   const save = useRef<HTMLButtonElement>(null);
   const reason = useRef<HTMLTextAreaElement>(null);
   const box = useRef<HTMLFormElement>(null);
@@ -72,7 +73,7 @@ export function WrapUp({ call, customer, task, top, before, done }: {
 
   const choose = (outcome: Outcome) => {
     setDraft((d) => ({ ...d, outcome, ...suggested[outcome](d) }));
-    setError(undefined);
+    form.setError(undefined);
     setSure(false);
     setTimeout(() => {
       if (outcome === "REFUSED") reason.current?.focus();
@@ -86,9 +87,9 @@ export function WrapUp({ call, customer, task, top, before, done }: {
   const decided = draft.outcome === "APPOINTED" || draft.outcome === "REFUSED";
   const needsNext = Boolean(inquiry) && !decided;
   const ready = draft.outcome && (draft.outcome !== "REFUSED" || (draft.reason.trim() !== "" && sure)) && (draft.outcome !== "APPOINTED" || booking) && (!needsNext || ends || fromInput(draft.dueAt));
-  const submit = async (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!draft.outcome || !ready) return;
+    if (!draft.outcome || !ready || busy) return;
     const body: Schemas["Finish"] = { outcome: draft.outcome, memo: draft.memo };
     if (draft.outcome === "REFUSED") body.ban_reason = draft.reason;
     else if (draft.outcome === "APPOINTED") {
@@ -99,23 +100,19 @@ export function WrapUp({ call, customer, task, top, before, done }: {
       else if (draft.next === "INVALID") body.invalid_reason = draft.invalid as "duplicate";
       else body.next_action = { kind: draft.next, due_at: fromInput(draft.dueAt) as string, ...(draft.note ? { note: draft.note } : {}) };
     }
-    setBusy(true);
-    setError(undefined);
-    try {
+    void form.run(async () => {
       await before();
       const finished = await write("post", "/v1/calls/{call_attempt_id}/finish", { path: { call_attempt_id: call.id }, body });
       keepDraft(thing, undefined);
-      done(finished);
-    } catch (e) {
-      setError(e);
-      setBusy(false);
-    }
+      // Busy until the desk has moved on: a second Enter must not find the form once more.
+      await done(finished);
+    });
   };
   const quick: [string, () => string][] = [
     [t("wrap.in2h"), inTwoHours], [t("wrap.tomorrow10"), inADay], [t("wrap.tomorrow18"), () => at(today(1), "18:00")], [t("wrap.nextWeek"), () => at(today(7), "10:00")], [t("wrap.nextMonth"), () => at(today(30), "10:00")],
   ];
   return (
-    <form className="wrapup" onSubmit={submit} onKeyDown={holdEnterWhileComposing} ref={box} aria-label={t("wrap.title")}>
+    <form className="wrapup" onSubmit={submit} ref={box} aria-label={t("wrap.title")}>
       <Stack gap={7}>
         {top}
         <div className="row"><b style={{ fontSize: 13 }}>{t("wrap.title")}</b><span className="faint" style={{ fontSize: 12 }}>{t("wrap.hint")}</span></div>
@@ -130,22 +127,22 @@ export function WrapUp({ call, customer, task, top, before, done }: {
         {draft.outcome === "REFUSED" && (
           <Stack gap={6}>
             <div className="banned" style={{ fontSize: 13 }}>{t("wrap.refusedWarning")}</div>
-            <Textarea ref={reason} label={t("wrap.refusedReason")} autosize minRows={1} required value={draft.reason} onChange={(e) => set({ reason: e.currentTarget.value })} error={fieldError(error, "/ban_reason")} />
+            <Textarea ref={reason} label={t("wrap.refusedReason")} autosize minRows={1} required value={draft.reason} onChange={(e) => set({ reason: e.currentTarget.value })} error={form.at("/ban_reason")} />
             <Checkbox label={t("wrap.refusedConfirm")} checked={sure} onChange={(e) => setSure(e.currentTarget.checked)} />
           </Stack>
         )}
         {draft.outcome && needsNext && (
-          <Group gap="xs" align="end" wrap="nowrap">
-            <NativeSelect label={t("wrap.next")} value={draft.next} onChange={(e) => set({ next: e.currentTarget.value as Next })} error={fieldError(error, "/next_action/kind")} w={150}
+          <Group gap="xs" align="end">
+            <NativeSelect label={t("wrap.next")} value={draft.next} onChange={(e) => set({ next: e.currentTarget.value as Next })} error={form.at("/next_action/kind")} w={150}
               data={(["CALLBACK", "CALL", "NURTURE_CALL", "PRE_VISIT_CALL", "WAIT", "LOST", "INVALID"] as const).map((n) => ({ value: n, label: label("nextAction", n) }))} />
             {draft.next === "LOST" ? (
-              <TextInput label={t("wrap.lostReason")} required value={draft.lost} onChange={(e) => set({ lost: e.currentTarget.value })} error={fieldError(error, "/lost_reason")} style={{ flex: 1 }} />
+              <TextInput label={t("wrap.lostReason")} required value={draft.lost} onChange={(e) => set({ lost: e.currentTarget.value })} error={form.at("/lost_reason")} style={{ flex: "1 1 160px" }} />
             ) : draft.next === "INVALID" ? (
-              <NativeSelect label={t("wrap.invalidReason")} value={draft.invalid} onChange={(e) => set({ invalid: e.currentTarget.value })} data={["out_of_area", "excluded_goods", "duplicate", "prank"].map((r) => ({ value: r, label: label("invalid", r) }))} error={fieldError(error, "/invalid_reason")} />
+              <NativeSelect label={t("wrap.invalidReason")} value={draft.invalid} onChange={(e) => set({ invalid: e.currentTarget.value })} data={["out_of_area", "excluded_goods", "duplicate", "prank"].map((r) => ({ value: r, label: label("invalid", r) }))} error={form.at("/invalid_reason")} />
             ) : (
               <>
-                <TextInput type="datetime-local" label={t("wrap.at")} required value={draft.dueAt} onChange={(e) => set({ dueAt: e.currentTarget.value })} error={fieldError(error, "/next_action/due_at")} name="due_at" />
-                <TextInput label={t("wrap.note")} value={draft.note} onChange={(e) => set({ note: e.currentTarget.value })} error={fieldError(error, "/next_action/note")} style={{ flex: 1 }} />
+                <TextInput type="datetime-local" label={t("wrap.at")} required value={draft.dueAt} onChange={(e) => set({ dueAt: e.currentTarget.value })} error={form.at("/next_action/due_at")} name="due_at" />
+                <TextInput label={t("wrap.note")} value={draft.note} onChange={(e) => set({ note: e.currentTarget.value })} error={form.at("/next_action/note")} style={{ flex: "1 1 160px" }} />
               </>
             )}
           </Group>
@@ -156,7 +153,7 @@ export function WrapUp({ call, customer, task, top, before, done }: {
         {!inquiry && <div className="faint" style={{ fontSize: 12 }}>{t("wrap.noInquiry")}</div>}
         <ProblemAlert error={error} shown={["/ban_reason", "/next_action", "/lost_reason", "/invalid_reason", "/memo", "/solicitation_request"]} />
         <Group gap="xs" align="end" wrap="nowrap" className="finish">
-          <Textarea label={t("wrap.memo")} autosize minRows={1} maxRows={5} value={draft.memo} onChange={(e) => set({ memo: e.currentTarget.value })} error={fieldError(error, "/memo")} style={{ flex: 1 }} name="memo" />
+          <Textarea label={t("wrap.memo")} autosize minRows={1} maxRows={5} value={draft.memo} onChange={(e) => set({ memo: e.currentTarget.value })} error={form.at("/memo")} style={{ flex: 1 }} name="memo" />
           <Button ref={save} type="submit" size="sm" loading={busy} disabled={!ready} data-save>{t("wrap.save")}</Button>
         </Group>
       </Stack>

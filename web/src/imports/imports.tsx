@@ -1,13 +1,15 @@
 import { Anchor, Badge, Button, Checkbox, FileInput, Group, NativeSelect, Stack, Table } from "@mantine/core";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, Problem, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { Problem, read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
 import { fieldSentence, label } from "../i18n";
 import { customName, useCustomFields } from "../parts/custom_fields";
 import { useNames } from "../parts/customer";
+import { useSubmit } from "../parts/form";
+import { More, usePages } from "../parts/pages";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { fullMoment, moment } from "../time";
@@ -34,13 +36,8 @@ function Bar({ row }: { row: Schemas["ListedImport"] }) {
 
 function Rejects({ id }: { id: string }) {
   const { t } = useTranslation();
-  const pages = useInfiniteQuery({
-    queryKey: ["imports", id, "rejects"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/imports/{import_id}/rejects", { path: { import_id: id }, query: { limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["imports", id, "rejects"], (cursor) => read("/v1/imports/{import_id}/rejects", { path: { import_id: id }, query: { limit: 50, cursor } }));
+  const { rows } = pages;
   return (
     <section className="sheet">
       <div className="heading">{t("imports.rejects")}<Button size="compact-xs" variant="default" component="a" href={`/v1/imports/${id}/rejects.csv`} download>{t("imports.download")}</Button></div>
@@ -49,7 +46,7 @@ function Rejects({ id }: { id: string }) {
         <Table.Thead><Table.Tr><Table.Th w={60}>{t("imports.line")}</Table.Th><Table.Th>{t("common.reason")}</Table.Th><Table.Th w="45%">CSV</Table.Th></Table.Tr></Table.Thead>
         <Table.Tbody>{rows.map((r) => <Table.Tr key={r.row_number}><Table.Td>{r.line}</Table.Td><Table.Td title={r.detail}>{fieldSentence(r.code, r.detail)} <span className="faint">{r.code}</span></Table.Td><Table.Td className="faint">{r.fields?.join(", ")}</Table.Td></Table.Tr>)}</Table.Tbody>
       </Table>
-      {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+      <More pages={pages} />
     </section>
   );
 }
@@ -61,23 +58,16 @@ function Mapping({ one, done }: { one: Import; done: () => void }) {
   const custom = new Map([...own.map((f) => [customName(f.key), f.label] as const), ...ownOfInquiry.map((f) => [`inquiry.${customName(f.key)}`, f.label] as const)]);
   const [mapping, setMapping] = useState<Record<number, string>>(() => Object.fromEntries(one.suggested_mapping.map((m) => [m.column, m.field])));
   const [asked, setAsked] = useState(true);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const start = async () => {
-    setBusy(true);
-    try {
+  const { busy, error, run } = useSubmit();
+  const start = () =>
+    run(async () => {
       await write("post", "/v1/imports/{import_id}/start", {
         path: { import_id: one.id },
         body: { mapping: Object.entries(mapping).filter(([, f]) => f).map(([column, field]) => ({ column: Number(column), field })), customer_initiated: asked },
       });
-      await cache.invalidateQueries({ queryKey: ["imports"] });
+      await stale(["imports"]);
       done();
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
     <section className="sheet">
       <div className="heading">{t("imports.mapping")} — {one.file_name}<span className="faint" style={{ fontWeight: 400 }}>{one.encoding}・{one.rows_in.toLocaleString()}{t("imports.line")}</span></div>
@@ -108,21 +98,13 @@ function Mapping({ one, done }: { one: Import; done: () => void }) {
 /** One that failed goes on where it stopped, with the mapping it began with. */
 function GoOn({ one, done }: { one: Import; done: () => void }) {
   const { t } = useTranslation();
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const start = async () => {
-    setBusy(true);
-    setError(undefined);
-    try {
+  const { busy, error, run } = useSubmit();
+  const start = () =>
+    run(async () => {
       await write("post", "/v1/imports/{import_id}/start", { path: { import_id: one.id }, body: { mapping: one.mapping, customer_initiated: one.customer_initiated } });
-      await cache.invalidateQueries({ queryKey: ["imports"] });
+      await stale(["imports"]);
       done();
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
     <Stack gap="xs" mt="xs">
       <ProblemAlert error={error} />
@@ -139,37 +121,28 @@ export function ImportsPage() {
   const [media, setMedia] = useState("");
   const [shown, setShown] = useState<string>();
   const [known, setKnown] = useState<File>();
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const list = useInfiniteQuery({
-    queryKey: ["imports", "pages"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/imports", { query: { limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-    refetchInterval: (q) => (q.state.data?.pages.some((p) => p.items.some((i) => i.state === "RUNNING")) ? 1000 : false),
-  });
-  const rows = list.data?.pages.flatMap((p) => p.items) ?? [];
+  const form = useSubmit();
+  const list = usePages(["imports", "pages"], (cursor) => read("/v1/imports", { query: { limit: 50, cursor } }), { every: (all) => (all.some((i) => i.state === "RUNNING") ? 1000 : false) });
+  const { rows } = list;
   const one = useQuery({ queryKey: ["imports", shown], enabled: Boolean(shown), queryFn: () => read("/v1/imports/{import_id}", { path: { import_id: shown as string } }), refetchInterval: (q) => (q.state.data?.state === "RUNNING" ? 1000 : false) });
   useEffect(() => {
     if (!media && names.mediaSources[0]) setMedia(names.mediaSources[0].id);
   }, [media, names.mediaSources]);
-  const bringIn = async (file: File, again: boolean) => {
-    setBusy(true);
-    setError(undefined);
+  const bringIn = (file: File, again: boolean) => {
     setKnown(undefined);
-    try {
-      const made = await write("post", "/v1/imports", { query: { media_source_id: media, file_name: file.name, ...(again ? { again } : {}) }, file });
-      setShown(made.id);
-      // What comes back beyond that state is the import of the same file that was there before.
-      if (!again && made.state !== "UPLOADED") setKnown(file);
-      setFile(null);
-      await cache.invalidateQueries({ queryKey: ["imports"] });
-    } catch (e) {
-      setError(e);
-      if (e instanceof Problem && e.code === "FILE_IMPORTED") setKnown(file);
-    } finally {
-      setBusy(false);
-    }
+    return form.run(async () => {
+      try {
+        const made = await write("post", "/v1/imports", { query: { media_source_id: media, file_name: file.name, ...(again ? { again } : {}) }, file });
+        setShown(made.id);
+        // What comes back beyond that state is the import of the same file that was there before.
+        if (!again && made.state !== "UPLOADED") setKnown(file);
+        setFile(null);
+        await stale(["imports"]);
+      } catch (e) {
+        if (e instanceof Problem && e.code === "FILE_IMPORTED") setKnown(file);
+        throw e;
+      }
+    });
   };
   const upload = (event: FormEvent) => {
     event.preventDefault();
@@ -180,16 +153,16 @@ export function ImportsPage() {
       <Stack gap="sm">
         {may("create_import") && (
           <form onSubmit={upload} className="sheet pad">
-            <ProblemAlert error={error} shown={["?media_source_id"]} />
+            <ProblemAlert error={form.error} shown={["?media_source_id"]} />
             <Group align="end">
               <FileInput label={t("imports.file")} accept=".csv,text/csv" value={file} onChange={setFile} w={320} placeholder={t("common.choose")} />
-              <NativeSelect label={t("imports.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={fieldError(error, "?media_source_id")} />
-              <Button type="submit" loading={busy} disabled={!file}>{t("imports.upload")}</Button>
+              <NativeSelect label={t("imports.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={form.at("?media_source_id")} />
+              <Button type="submit" loading={form.busy} disabled={!file}>{t("imports.upload")}</Button>
             </Group>
             {known && (
               <Group mt="sm" className="warning" role="status">
                 <span>{t("imports.known", { file: known.name })}</span>
-                <Button size="compact-sm" variant="default" loading={busy} onClick={() => void bringIn(known, true)} data-again>{t("imports.again")}</Button>
+                <Button size="compact-sm" variant="default" loading={form.busy} onClick={() => void bringIn(known, true)} data-again>{t("imports.again")}</Button>
               </Group>
             )}
           </form>
@@ -204,8 +177,8 @@ export function ImportsPage() {
         {one.data && one.data.rejected > 0 && <Rejects id={one.data.id} />}
         <section className="sheet">
           <div className="heading">{t("imports.title")}</div>
-          <ProblemAlert error={list.error} retry={() => void list.refetch()} />
-          {list.isSuccess && rows.length === 0 && <div className="pad faint">{t("imports.empty")}</div>}
+          <ProblemAlert error={list.error} retry={list.retry} />
+          {list.none && <div className="pad faint">{t("imports.empty")}</div>}
           {rows.length > 0 && (
             <Table>
               <Table.Tbody>
@@ -221,7 +194,7 @@ export function ImportsPage() {
               </Table.Tbody>
             </Table>
           )}
-          {list.hasNextPage && <div className="pad"><Button variant="default" loading={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>{t("common.more")}</Button></div>}
+          <More pages={list} />
         </section>
       </Stack>
     </main>

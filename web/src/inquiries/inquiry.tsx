@@ -5,7 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { HearingSheet } from "../desk/hearing_sheet";
 import { TaskMenu } from "../desk/task_actions";
 import { label } from "../i18n";
@@ -27,7 +27,7 @@ const going = ["NEW", "IN_PROGRESS", "NURTURING", "APPOINTED", "VISITED"];
 const options = (group: "nextAction" | "invalid", values: readonly string[]) => values.map((value) => ({ value, label: label(group, value) }));
 
 const readCard = (id: string) => read("/v1/inquiries/{inquiry_id}", { path: { inquiry_id: id } });
-const refresh = (card: Card) => Promise.all([["inquiry", card.inquiry.id], ["inquiries"], ["tasks"], ["customer", card.customer.id]].map((queryKey) => cache.invalidateQueries({ queryKey })));
+const refresh = (card: Card) => stale(["inquiry", card.inquiry.id], ["inquiries"], ["tasks"], ["customer", card.customer.id]);
 
 function EditInquiry({ card, close }: { card: Card; close: () => void }) {
   const { t } = useTranslation();

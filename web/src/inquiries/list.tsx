@@ -1,11 +1,11 @@
 import { Badge, Button, Group, NativeSelect, SegmentedControl, Table } from "@mantine/core";
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read } from "../api/client";
 import { label } from "../i18n";
 import { Flags, useNames } from "../parts/customer";
+import { More, usePages } from "../parts/pages";
 import { ProblemAlert } from "../parts/problem";
 import { useMay, useMe } from "../session";
 import { moment } from "../time";
@@ -21,14 +21,8 @@ export function InquiriesPage() {
   const [stage, setStage] = useState("");
   const [media, setMedia] = useState("");
   const [owner, setOwner] = useState("");
-  const pages = useInfiniteQuery({
-    queryKey: ["inquiries", view, stage, media, owner],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) =>
-      read("/v1/inquiries", { query: { view, stage: stage || undefined, media_source_id: media || undefined, owner_id: owner || undefined, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["inquiries", view, stage, media, owner], (cursor, signal) => read("/v1/inquiries", { query: { view, stage: stage || undefined, media_source_id: media || undefined, owner_id: owner || undefined, cursor }, signal }));
+  const { rows } = pages;
   const now = Date.now();
   return (
     <main className="page">
@@ -40,9 +34,9 @@ export function InquiriesPage() {
         <span style={{ flex: 1 }} />
         {may("create_inquiry") && <Button component={Link} to="/inquiries/new">{t("inquiry.new")}</Button>}
       </Group>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
+      <ProblemAlert error={pages.error} retry={pages.retry} />
       <div className="sheet">
-        {!pages.isPending && !pages.error && rows.length === 0 ? (
+        {pages.none ? (
           <div className="pad faint">{t("inquiry.empty")}</div>
         ) : (
           <Table stickyHeader>
@@ -75,7 +69,7 @@ export function InquiriesPage() {
             </Table.Tbody>
           </Table>
         )}
-        {pages.hasNextPage && <div className="pad"><Button variant="default" loading={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+        <More pages={pages} />
       </div>
     </main>
   );

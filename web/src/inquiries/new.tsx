@@ -1,18 +1,17 @@
 import { ActionIcon, Button, Checkbox, Group, NativeSelect, SegmentedControl, Stack, Text, Textarea, TextInput, Title } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconX } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { type Schemas, write } from "../api/client";
+import { stale } from "../cache";
 import { label } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
 import { NameLine, useCustomer, useNames, Warnings } from "../parts/customer";
 import { digits, DigitsInput } from "../parts/digits";
 import { CustomerHits } from "../parts/pick_customer";
-import { ProblemAlert, problemText } from "../parts/problem";
+import { tellProblem, tellSaved, useSubmit } from "../parts/form";
+import { ProblemAlert } from "../parts/problem";
+import { Towns } from "../parts/towns";
 import { sayWhoCalled } from "../desk/who_called";
 
 interface Item { item_category_id: string; description: string; quantity: string }
@@ -33,22 +32,21 @@ export function NewInquiryPage() {
   const [notes, setNotes] = useState("");
   const [asked, setAsked] = useState(true);
   const [lifting, setLifting] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
+  const { busy, error } = form;
   const customer = useCustomer(known);
   const banned = mode === "existing" && Boolean(known && customer.data?.active_ban);
   // That the ban goes is confirmed for this customer, not for the one who was chosen before.
   const ready = mode === "new" || (known && customer.data && (!banned || !asked || lifting === known));
   const code = digits(who.postal_code);
-  const towns = useQuery({ queryKey: ["towns", code], enabled: code.length === 7, staleTime: Number.POSITIVE_INFINITY, queryFn: () => read("/v1/postal-codes/{postal_code}", { path: { postal_code: code } }) });
   const set = (change: Partial<typeof who>) => setWho((w) => ({ ...w, ...change }));
   useEffect(() => {
     if (!media && names.mediaSources[0]) setMedia(names.mediaSources[0].id);
   }, [media, names.mediaSources]);
 
-  const submit = async (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!ready) return;
+    if (!ready || busy) return;
     const chosen = items.filter((i) => i.item_category_id);
     const body: Schemas["NewInquiry"] = {
       media_source_id: media,
@@ -68,27 +66,22 @@ export function NewInquiryPage() {
         emails: who.email ? [{ email: who.email }] : [],
       };
     }
-    setBusy(true);
-    try {
+    void form.run(async () => {
       const made = await write("post", "/v1/inquiries", { body });
       // The inquiry is there: who called can still be said at the desk.
-      if (search.call_id) await sayWhoCalled(search.call_id, made.inquiry.customer_id, made.inquiry.id).catch((e: unknown) => notifications.show({ message: problemText(e), color: "red" }));
-      notifications.show({ message: t("inquiry.created"), color: "green" });
-      void cache.invalidateQueries({ queryKey: ["tasks"] });
-      void cache.invalidateQueries({ queryKey: ["customer", made.inquiry.customer_id] });
+      if (search.call_id) await sayWhoCalled(search.call_id, made.inquiry.customer_id, made.inquiry.id).catch(tellProblem);
+      tellSaved(t("inquiry.created"));
+      void stale(["tasks"], ["customer", made.inquiry.customer_id]);
       if (search.call_id) await navigate({ to: "/" });
       else await navigate({ to: "/customers/$customerId", params: { customerId: made.inquiry.customer_id } });
-    } catch (e) {
-      setError(e);
-      setBusy(false);
-    }
+    });
   };
   const text = (key: keyof typeof empty, pointer: string, title: string, more: object = {}) => (
-    <TextInput label={title} value={who[key]} onChange={(e) => set({ [key]: e.currentTarget.value })} error={fieldError(error, `/customer${pointer}`)} name={key} {...more} />
+    <TextInput label={title} value={who[key]} onChange={(e) => set({ [key]: e.currentTarget.value })} error={form.at(`/customer${pointer}`)} name={key} {...more} />
   );
   return (
     <main className="page">
-      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing} style={{ maxWidth: 860, margin: "0 auto" }}>
+      <form onSubmit={submit} style={{ maxWidth: 860, margin: "0 auto" }}>
         <Stack gap="sm">
           <Title order={1}>{t("inquiry.new")}</Title>
           <ProblemAlert error={error} shown={["/customer/display_name", "/customer/kana", "/customer/phones/0", "/customer/addresses/0", "/customer/emails/0", "/media_source_id", "/channel", "/notes"]} />
@@ -106,7 +99,7 @@ export function NewInquiryPage() {
                   </Stack>
                 ) : (
                   <>
-                    <TextInput label={t("inquiry.find")} value={find} onChange={(e) => setFind(e.currentTarget.value)} error={fieldError(error, "/customer_id")} autoFocus />
+                    <TextInput label={t("inquiry.find")} value={find} onChange={(e) => setFind(e.currentTarget.value)} error={form.at("/customer_id")} autoFocus />
                     <CustomerHits find={find} pick={setKnown} />
                   </>
                 )
@@ -114,18 +107,13 @@ export function NewInquiryPage() {
                 <Stack gap={6}>
                   <Group grow align="start">{text("display_name", "/display_name", t("customer.display_name"), { required: true })}{text("kana", "/kana", t("customer.kana"))}</Group>
                   <Group grow align="start">{text("phone", "/phones/0", t("customer.raw"), { inputMode: "tel" })}{text("email", "/emails/0", t("customer.email"))}</Group>
-                  <Group align="start" wrap="nowrap">
+                  <Group align="start">
                     {text("postal_code", "/addresses/0/postal_code", t("customer.postal_code"), { inputMode: "numeric", w: 110 })}
                     {text("prefecture", "/addresses/0/prefecture", t("customer.prefecture"), { w: 110 })}
-                    {text("city", "/addresses/0/city", t("customer.city"), { style: { flex: 1 } })}
-                    {text("town", "/addresses/0/town", t("customer.town"), { style: { flex: 1 } })}
+                    {text("city", "/addresses/0/city", t("customer.city"), { style: { flex: "1 1 140px" } })}
+                    {text("town", "/addresses/0/town", t("customer.town"), { style: { flex: "1 1 140px" } })}
                   </Group>
-                  {code.length === 7 && towns.data && (
-                    <Group gap={4}>
-                      {towns.data.items.length === 0 && <Text fz="xs" className="faint">{t("customer.noTown")}</Text>}
-                      {towns.data.items.map((x) => <Button key={x.prefecture + x.city + x.town} size="compact-xs" variant="light" onClick={() => set({ prefecture: x.prefecture, city: x.city, town: x.town })}>{x.prefecture}{x.city}{x.town}</Button>)}
-                    </Group>
-                  )}
+                  <Towns code={code} pick={set} />
                   <Group grow align="start">{text("street", "/addresses/0/street", t("customer.street"))}{text("building", "/addresses/0/building", t("customer.building"))}</Group>
                 </Stack>
               )}
@@ -135,8 +123,8 @@ export function NewInquiryPage() {
             <div className="heading">{t("inquiry.title")}</div>
             <Stack gap={8} className="pad">
               <Group grow align="start">
-                <NativeSelect label={t("inquiry.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={fieldError(error, "/media_source_id")} />
-                <NativeSelect label={t("inquiry.channel")} value={channel} onChange={(e) => setChannel(e.currentTarget.value as typeof channel)} data={["PHONE", "WEB", "FILE", "OTHER"].map((c) => ({ value: c, label: label("channel", c) }))} error={fieldError(error, "/channel")} />
+                <NativeSelect label={t("inquiry.media")} value={media} onChange={(e) => setMedia(e.currentTarget.value)} data={names.mediaSources.map((m) => ({ value: m.id, label: m.name }))} error={form.at("/media_source_id")} />
+                <NativeSelect label={t("inquiry.channel")} value={channel} onChange={(e) => setChannel(e.currentTarget.value as typeof channel)} data={["PHONE", "WEB", "FILE", "OTHER"].map((c) => ({ value: c, label: label("channel", c) }))} error={form.at("/channel")} />
               </Group>
               <Checkbox label={t("inquiry.asked")} description={t("inquiry.askedHint")} checked={asked} onChange={(e) => setAsked(e.currentTarget.checked)} name="customer_initiated" />
               {banned && (asked ? (
@@ -149,16 +137,16 @@ export function NewInquiryPage() {
               {items.map((item, at) => {
                 const change = (c: Partial<Item>) => setItems((all) => all.map((x, i) => (i === at ? { ...x, ...c } : x)));
                 return (
-                  <Group key={at} gap="xs" wrap="nowrap">
+                  <Group key={at} gap="xs">
                     <NativeSelect aria-label={t("inquiry.category")} w={170} value={item.item_category_id} onChange={(e) => change({ item_category_id: e.currentTarget.value })} data={[{ value: "", label: t("common.choose") }, ...names.categories.map((c) => ({ value: c.id, label: names.category(c.id) }))]} />
-                    <TextInput aria-label={t("inquiry.description")} placeholder={t("inquiry.description")} style={{ flex: 1 }} value={item.description} onChange={(e) => change({ description: e.currentTarget.value })} />
+                    <TextInput aria-label={t("inquiry.description")} placeholder={t("inquiry.description")} style={{ flex: "1 1 160px" }} value={item.description} onChange={(e) => change({ description: e.currentTarget.value })} />
                     <DigitsInput aria-label={t("inquiry.quantity")} placeholder={t("inquiry.quantity")} w={70} value={item.quantity} change={(quantity) => change({ quantity })} />
                     <ActionIcon variant="subtle" color="gray" aria-label={t("common.remove")} onClick={() => setItems((all) => all.filter((_, i) => i !== at))}><IconX size={15} /></ActionIcon>
                   </Group>
                 );
               })}
               <Group><Button variant="subtle" size="compact-xs" onClick={() => setItems((all) => [...all, { item_category_id: "", description: "", quantity: "" }])}>{t("inquiry.addItem")}</Button></Group>
-              <Textarea label={t("inquiry.notes")} autosize minRows={2} value={notes} onChange={(e) => setNotes(e.currentTarget.value)} error={fieldError(error, "/notes")} />
+              <Textarea label={t("inquiry.notes")} autosize minRows={2} value={notes} onChange={(e) => setNotes(e.currentTarget.value)} error={form.at("/notes")} />
             </Stack>
           </section>
           <Group justify="flex-end"><Button type="submit" size="sm" loading={busy} disabled={!ready}>{t("inquiry.create")}</Button></Group>

@@ -1,7 +1,7 @@
 import { notifications } from "@mantine/notifications";
 import { useTranslation } from "react-i18next";
 import { type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { useOwners } from "../parts/people";
 import { RecordForm } from "../settings/record";
@@ -17,7 +17,7 @@ export function PlanCall({ customerId, inquiries, close }: { customerId: string;
     const of = body.inquiry_id ? {} : { customer_id: customerId };
     const made = await write("post", "/v1/call-tasks", { body: { ...of, ...body } as Schemas["NewCallTask"] });
     if (made?.state === "BLOCKED") notifications.show({ message: t("planCall.blocked"), color: "orange", autoClose: 15_000 });
-    await Promise.all([["tasks"], ["customer", customerId], ["inquiry"]].map((queryKey) => cache.invalidateQueries({ queryKey })));
+    await stale(["tasks"], ["customer", customerId], ["inquiry"]);
   };
   return (
     <RecordForm title={t("planCall.title")} close={close} save={save} submitLabel={t("planCall.submit")}

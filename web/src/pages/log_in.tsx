@@ -2,9 +2,9 @@ import { Button, Group, PasswordInput, Stack, TextInput, Title, UnstyledButton }
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, Problem, write } from "../api/client";
+import { Problem, write } from "../api/client";
 import { chooseLocale } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
+import { useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { type Me, remember, useSession } from "../session";
 
@@ -51,31 +51,26 @@ export function LogInForm({ done, login: known }: { done: (me: Me) => void; logi
   const { t } = useTranslation();
   const [login, setLogin] = useState(known ?? "");
   const [password, setPassword] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
+  const { busy, error } = form;
   const left = useThrottle(error);
   const throttled = error instanceof Problem && error.status === 429;
-  const submit = async (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
-    setBusy(true);
-    try {
+    void form.run(async () => {
       const me = await write("post", "/v1/session", { body: { login, password }, patient: false });
       remember(me);
       done(me);
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
-    <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
+    <form onSubmit={submit}>
       <Stack gap="sm">
         {!(throttled && left === 0) && <ProblemAlert error={throttled ? new Problem(429, "LOGIN_THROTTLED", "", [], {}, left) : error} shown={["/login", "/password"]} />}
         <TextInput size="sm" label={t("login.login")} name="login" autoComplete="username" autoCapitalize="off" spellCheck={false} required withAsterisk={false}
-          value={login} onChange={(e) => setLogin(e.currentTarget.value)} error={fieldError(error, "/login")} autoFocus={!known} />
+          value={login} onChange={(e) => setLogin(e.currentTarget.value)} error={form.at("/login")} autoFocus={!known} />
         <PasswordInput label={t("login.password")} name="password" autoComplete="current-password" required withAsterisk={false} value={password} data-autofocus={Boolean(known)}
-          onChange={(e) => setPassword(e.currentTarget.value)} error={fieldError(error, "/password")} />
+          onChange={(e) => setPassword(e.currentTarget.value)} error={form.at("/password")} />
         <Button type="submit" size="sm" loading={busy} disabled={throttled && left > 0} fullWidth>
           {t("login.submit")}
         </Button>

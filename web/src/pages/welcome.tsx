@@ -2,7 +2,8 @@ import { Alert, Button, PasswordInput, Stack, Text, Title } from "@mantine/core"
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, write } from "../api/client";
+import { write } from "../api/client";
+import { useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { remember } from "../session";
 import { LocaleSwitch, Mark } from "./log_in";
@@ -14,21 +15,15 @@ export function WelcomePage() {
   const [token] = useState(() => location.hash.slice(1));
   const [password, setPassword] = useState("");
   const [again, setAgain] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const form = useSubmit();
   const differs = again !== "" && again !== password;
-  const submit = async (event: FormEvent) => {
+  const submit = (event: FormEvent) => {
     event.preventDefault();
     if (password !== again) return;
-    setBusy(true);
-    try {
+    void form.run(async () => {
       remember(await write("post", "/v1/one-time-links/redemption", { body: { token, password } }));
       await navigate({ to: "/", replace: true });
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   return (
     <main className="gate">
@@ -39,12 +34,12 @@ export function WelcomePage() {
             <Stack gap="sm">
               <Title order={2}>{t("welcome.title")}</Title>
               <Text fz="sm" className="faint">{t("welcome.hint")}</Text>
-              <ProblemAlert error={error} shown={["/password"]} />
+              <ProblemAlert error={form.error} shown={["/password"]} />
               <PasswordInput label={t("login.newPassword")} name="password" autoComplete="new-password" minLength={10} required withAsterisk={false} autoFocus value={password}
-                onChange={(e) => setPassword(e.currentTarget.value)} error={fieldError(error, "/password")} />
+                onChange={(e) => setPassword(e.currentTarget.value)} error={form.at("/password")} />
               <PasswordInput label={t("login.again")} name="again" autoComplete="new-password" required withAsterisk={false} value={again}
                 onChange={(e) => setAgain(e.currentTarget.value)} error={differs ? t("login.differs") : undefined} />
-              <Button type="submit" size="sm" loading={busy} disabled={differs || password === ""}>{t("welcome.submit")}</Button>
+              <Button type="submit" size="sm" loading={form.busy} disabled={differs || password === ""}>{t("welcome.submit")}</Button>
             </Stack>
           </form>
         ) : (

@@ -1,10 +1,18 @@
-import { Badge, Group, Loader, Text } from "@mantine/core";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { ActionIcon, Badge, Group, Loader, Text } from "@mantine/core";
+import { IconPencil } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { read, type Schemas } from "../api/client";
+import { read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
 import { label } from "../i18n";
+import { useMe } from "../session";
+import { RecordForm } from "../settings/record";
 import { age, fullMoment, moment } from "../time";
+import { tellProblem } from "./form";
+import { More, usePages } from "./pages";
+import { ProblemAlert } from "./problem";
 
 export type Customer = Schemas["WholeCustomer"];
 export type Address = Schemas["CustomerAddress"];
@@ -41,6 +49,11 @@ export function phoneText(e164: string | null | undefined, raw = ""): string {
   if (/^0[36]\d{8}$/.test(n)) return `${n.slice(0, 2)}-${n.slice(2, 6)}-${n.slice(6)}`;
   if (/^0\d{9}$/.test(n)) return `${n.slice(0, 3)}-${n.slice(3, 6)}-${n.slice(6)}`;
   return n;
+}
+/** With its extension, where it has one. */
+export function usePhoneText() {
+  const { t } = useTranslation();
+  return (p: { e164: string | null; raw: string; extension: string | null }) => phoneText(p.e164, p.raw) + (p.extension ? ` ${t("customer.extension", { number: p.extension })}` : "");
 }
 export const addressText = (a: { postal_code?: string | null; prefecture?: string; city?: string; town?: string; street?: string; building?: string } | null | undefined) =>
   a ? `${a.postal_code ? `〒${a.postal_code.slice(0, 3)}-${a.postal_code.slice(3)} ` : ""}${[a.prefecture, a.city, a.town, a.street].join("")} ${a.building ?? ""}`.trim() : "";
@@ -102,26 +115,50 @@ export function stateLabel(kind: string, state: string | null | undefined) {
   return label("timeline", state);
 }
 
+/** What was said is corrected; what came of the call is not. */
+function CorrectMemo({ call, close }: { call: Schemas["Call"]; close: () => void }) {
+  const { t } = useTranslation();
+  const path = { call_attempt_id: call.id };
+  return (
+    <RecordForm name="memo" title={t("timeline.editMemo")} about={`${label("direction", call.direction)} ${label("outcome", call.outcome)} ${fullMoment(call.started_at)}`} record={call as never} close={close}
+      fields={[{ name: "memo", label: t("wrap.memo"), kind: "area" }]}
+      reload={async () => (await read("/v1/calls/{call_attempt_id}", { path })) as never}
+      save={async (body, version) => {
+        await write("patch", "/v1/calls/{call_attempt_id}", { path, body, version: version as number });
+        await stale(["customer", call.customer_id]);
+      }} />
+  );
+}
+
 export function Timeline({ customerId }: { customerId: string }) {
   const { t } = useTranslation();
   const names = useNames();
-  const pages = useInfiniteQuery({
-    queryKey: ["customer", customerId, "timeline"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) => read("/v1/customers/{customer_id}/timeline", { path: { customer_id: customerId }, query: { limit: 20, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const me = useMe();
+  const [call, setCall] = useState<Schemas["Call"]>();
+  const pages = usePages(["customer", customerId, "timeline"], (cursor, signal) => read("/v1/customers/{customer_id}/timeline", { path: { customer_id: customerId }, query: { limit: 20, cursor }, signal }));
+  const correct = async (id: string) => {
+    try {
+      setCall(await read("/v1/calls/{call_attempt_id}", { path: { call_attempt_id: id } }));
+    } catch (e) {
+      tellProblem(e);
+    }
+  };
+  const mayCorrect = (row: Schemas["TimelineRow"]) =>
+    row.kind === "call" && Boolean(row.ended_at) && "update_call" in me.operations && (me.operations.update_call !== "own" || row.user_id === me.user.id);
   return (
     <>
+      <ProblemAlert error={pages.error} retry={pages.retry} />
       <ul className="timeline">
-        {rows.map((row) => (
+        {pages.rows.map((row) => (
           <li key={row.kind + row.id} data-kind={row.kind}>
             <div className="row">
               <b>
                 {label("timeline", row.kind)} {stateLabel(row.kind, row.state)}
               </b>
-              <span className="faint" style={{ whiteSpace: "nowrap" }}>{moment(row.at)}</span>
+              <span className="faint" style={{ whiteSpace: "nowrap" }}>
+                {moment(row.at)}
+                {mayCorrect(row) && <ActionIcon variant="subtle" size="xs" color="gray" ml={4} aria-label={`${t("timeline.editMemo")} ${moment(row.at)}`} onClick={() => void correct(row.id)} data-memo={row.id}><IconPencil size={13} /></ActionIcon>}
+              </span>
             </div>
             <div className="faint">
               {[
@@ -134,13 +171,10 @@ export function Timeline({ customerId }: { customerId: string }) {
           </li>
         ))}
       </ul>
-      {pages.isPending && <Loader size="xs" m="sm" />}
-      {!pages.isPending && rows.length === 0 && <div className="pad faint">{t("timeline.empty")}</div>}
-      {pages.hasNextPage && (
-        <div className="pad">
-          <button type="button" className="outcome" style={{ width: "100%" }} onClick={() => void pages.fetchNextPage()}>{t("common.more")}</button>
-        </div>
-      )}
+      {pages.pending && <Loader size="xs" m="sm" />}
+      {pages.none && <div className="pad faint">{t("timeline.empty")}</div>}
+      <More pages={pages} wide />
+      {call && <CorrectMemo key={call.id} call={call} close={() => setCall(undefined)} />}
     </>
   );
 }

@@ -1,5 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
 import { read, type Schemas } from "../api/client";
+import { label } from "../i18n";
 import { useMay, useMe } from "../session";
 
 /** All pages of a list that a person chooses from: users, teams. Bounded, for a choice of thousands is none. */
@@ -31,6 +33,15 @@ export function useOwners(now?: string | null): { value: string; label: string }
   const users = useUsers().data?.filter((u) => u.active || u.id === now) ?? [];
   const all = [me, ...users.filter((u) => u.id !== me.id)].map((u) => ({ value: u.id, label: u.display_name }));
   return now && !all.some((o) => o.value === now) ? [...all, { value: now, label: "—" }] : all;
+}
+/** Who did it: "user:" and an id is a person; the rest are jobs, the console, the database. */
+export function useActorName() {
+  const { t } = useTranslation();
+  const users = useUsers();
+  return (actor: string, name?: string | null) => {
+    const [kind = "", id] = actor.split(":");
+    return name ?? (kind === "user" ? users.data?.find((u) => u.id === id)?.display_name ?? t("actor.user") : label("actor", kind));
+  };
 }
 export function useTeams(enabled = true) {
   return useQuery({ queryKey: ["teams", "all"], enabled, staleTime: 60_000, queryFn: () => all<Schemas["Team"]>((cursor) => read("/v1/teams", { query: { limit: 200, cursor } })) });

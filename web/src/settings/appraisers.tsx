@@ -1,20 +1,19 @@
 import { ActionIcon, Badge, Button, Checkbox, Group, NativeSelect, SegmentedControl, Stack, Table, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { IconX } from "@tabler/icons-react";
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
-import { holdEnterWhileComposing } from "../keyboard";
+import { read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
 import { useNames } from "../parts/customer";
+import { usePages } from "../parts/pages";
 import { useAreas, useTeams, useUsers } from "../parts/people";
-import { ProblemAlert, problemText } from "../parts/problem";
+import { tellProblem, useSubmit } from "../parts/form";
+import { ProblemAlert } from "../parts/problem";
 import { today } from "../time";
 import { Listing, RecordForm } from "./record";
 
 type Appraiser = Schemas["Appraiser"];
-const refresh = () => Promise.all([cache.invalidateQueries({ queryKey: ["appraisers"] }), cache.invalidateQueries({ queryKey: ["availability"] })]);
+const refresh = () => stale(["appraisers"], ["availability"]);
 const week = [1, 2, 3, 4, 5, 6, 0];
 /** Monday of a language: 2024-01-01 was one. */
 export function useWeekdays() {
@@ -32,27 +31,16 @@ function Hours({ appraiser }: { appraiser: Appraiser }) {
   const [from, setFrom] = useState("09:00");
   const [to, setTo] = useState("18:00");
   const [off, setOff] = useState(false);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const add = async (event: FormEvent) => {
+  const form = useSubmit();
+  const add = (event: FormEvent) => {
     event.preventDefault();
-    setBusy(true);
-    setError(undefined);
-    try {
+    void form.run(async () => {
       await write("post", "/v1/appraisers/{appraiser_id}/hours", { path: { appraiser_id: appraiser.id }, body: { ...(kind === "week" ? { weekday: Number(weekday) } : { day }), from_time: from, to_time: to, ...(off ? { off } : {}) } });
       await refresh();
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
+    });
   };
   const remove = async (id: string) => {
-    try {
-      await write("delete", "/v1/appraiser-hours/{appraiser_hours_id}", { path: { appraiser_hours_id: id } });
-    } catch (e) {
-      notifications.show({ message: problemText(e), color: "red" });
-    }
+    await write("delete", "/v1/appraiser-hours/{appraiser_hours_id}", { path: { appraiser_hours_id: id } }).catch(tellProblem);
     await refresh();
   };
   const span = (h: Appraiser["hours"][number]) => (
@@ -72,18 +60,18 @@ function Hours({ appraiser }: { appraiser: Appraiser }) {
         })}
         {[...new Set(own.map((h) => h.day as string))].map((d) => [<dt key={d} className="mono">{d}</dt>, <dd key={`${d}-`}><Group gap={5}>{own.filter((h) => h.day === d).map(span)}</Group></dd>])}
       </dl>
-      <form className="pad" style={{ borderTop: "1px solid var(--line)" }} onSubmit={add} onKeyDown={holdEnterWhileComposing}>
+      <form className="pad" style={{ borderTop: "1px solid var(--line)" }} onSubmit={add}>
         <Stack gap="xs">
-          <ProblemAlert error={error} shown={["/weekday", "/day", "/from_time", "/to_time"]} />
+          <ProblemAlert error={form.error} shown={["/weekday", "/day", "/from_time", "/to_time"]} />
           <Group align="end" gap="xs">
             <SegmentedControl aria-label={t("appraisers.which")} value={kind} onChange={(v) => setKind(v as typeof kind)} data={[{ value: "week", label: t("appraisers.weekly") }, { value: "day", label: t("appraisers.oneDay") }]} />
             {kind === "week"
-              ? <NativeSelect label={t("appraisers.weekday")} value={weekday} onChange={(e) => setWeekday(e.currentTarget.value)} data={days.week.map((d) => ({ value: String(d), label: days.name(d) }))} error={fieldError(error, "/weekday")} name="weekday" />
-              : <TextInput type="date" label={t("visits.day")} required value={day} onChange={(e) => setDay(e.currentTarget.value)} error={fieldError(error, "/day")} name="day" />}
-            <TextInput type="time" label={t("rules.hoursFrom")} required value={from} onChange={(e) => setFrom(e.currentTarget.value)} error={fieldError(error, "/from_time")} name="from_time" />
-            <TextInput type="time" label={t("rules.hoursTo")} required value={to} onChange={(e) => setTo(e.currentTarget.value)} error={fieldError(error, "/to_time")} name="to_time" />
+              ? <NativeSelect label={t("appraisers.weekday")} value={weekday} onChange={(e) => setWeekday(e.currentTarget.value)} data={days.week.map((d) => ({ value: String(d), label: days.name(d) }))} error={form.at("/weekday")} name="weekday" />
+              : <TextInput type="date" label={t("visits.day")} required value={day} onChange={(e) => setDay(e.currentTarget.value)} error={form.at("/day")} name="day" />}
+            <TextInput type="time" label={t("rules.hoursFrom")} required value={from} onChange={(e) => setFrom(e.currentTarget.value)} error={form.at("/from_time")} name="from_time" />
+            <TextInput type="time" label={t("rules.hoursTo")} required value={to} onChange={(e) => setTo(e.currentTarget.value)} error={form.at("/to_time")} name="to_time" />
             <Checkbox label={t("appraisers.off")} checked={off} onChange={(e) => setOff(e.currentTarget.checked)} pb={7} />
-            <Button type="submit" loading={busy}>{t("common.add")}</Button>
+            <Button type="submit" loading={form.busy}>{t("common.add")}</Button>
           </Group>
         </Stack>
       </form>
@@ -99,19 +87,14 @@ export function AppraisersSection() {
   const users = useUsers();
   const [editing, setEditing] = useState<{ appraiser?: Appraiser }>();
   const [shown, setShown] = useState<string>();
-  const pages = useInfiniteQuery({
-    queryKey: ["appraisers", "settings"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/appraisers", { query: { limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["appraisers", "settings"], (cursor) => read("/v1/appraisers", { query: { limit: 50, cursor } }));
+  const { rows } = pages;
   const current = rows.find((a) => a.id === shown) ?? rows[0];
   const areaName = (id: string) => areas.data?.find((a) => a.id === id)?.name ?? "";
   return (
     <div className="halves">
-      <Listing title={t("settings.appraisers")} about={t("appraisers.about")} add={() => setEditing({})} addLabel={t("appraisers.new")} error={pages.error} retry={() => void pages.refetch()} empty={!pages.isPending && rows.length === 0 && t("appraisers.empty")}
-        head={[t("common.name"), t("appraisers.skills"), t("appraisers.areas"), ""]} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined} loadingMore={pages.isFetchingNextPage}>
+      <Listing title={t("settings.appraisers")} about={t("appraisers.about")} add={() => setEditing({})} addLabel={t("appraisers.new")} pages={pages} empty={t("appraisers.empty")}
+        head={[t("common.name"), t("appraisers.skills"), t("appraisers.areas"), ""]}>
         {rows.map((a) => (
           <Table.Tr key={a.id} data-appraiser={a.display_name} bg={current?.id === a.id ? "light-dark(#eef3f9, #26313d)" : undefined}>
             <Table.Td><button type="button" className="link" aria-pressed={current?.id === a.id} onClick={() => setShown(a.id)}>{a.display_name}</button>{!a.active && <> <Badge color="gray">{t("admin.inactive")}</Badge></>}</Table.Td>

@@ -2,12 +2,23 @@ import { Badge, Button, Group, Table, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { digits } from "../parts/digits";
 import { useAreas, useTeams } from "../parts/people";
 import { Listing, RecordForm } from "./record";
 
 type Area = Schemas["ServiceArea"];
+
+/** 680, 681, 682, 1150045 as 680–682, 1150045. */
+function ranges(prefixes: string[]): string {
+  const spans: [string, string][] = [];
+  for (const p of [...prefixes].sort()) {
+    const last = spans.at(-1);
+    if (last && last[1].length === p.length && Number(last[1]) + 1 === Number(p)) last[1] = p;
+    else spans.push([p, p]);
+  }
+  return spans.map(([from, to]) => (from === to ? from : `${from}–${to}`)).join("、");
+}
 
 export function AreasSection() {
   const { t } = useTranslation();
@@ -29,9 +40,9 @@ export function AreasSection() {
         head={[t("common.name"), t("admin.team"), t("areas.prefixes"), ""]}>
         {rows.map((a) => (
           <Table.Tr key={a.id} data-area={a.name}>
-            <Table.Td>{a.name}</Table.Td>
+            <Table.Td style={{ whiteSpace: "nowrap" }}>{a.name}</Table.Td>
             <Table.Td>{teams.data?.find((x) => x.id === a.team_id)?.name}</Table.Td>
-            <Table.Td className="mono" style={{ overflowWrap: "anywhere" }}>{a.postal_prefixes.length > 0 ? a.postal_prefixes.join("、") : <span className="faint">{t("areas.noPrefix")}</span>}</Table.Td>
+            <Table.Td className="mono" style={{ overflowWrap: "anywhere" }}>{a.postal_prefixes.length > 0 ? ranges(a.postal_prefixes) : <span className="faint">{t("areas.noPrefix")}</span>}</Table.Td>
             <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>{!a.active && <Badge color="gray" mr={6}>{t("admin.inactive")}</Badge>}<Button size="compact-xs" variant="default" onClick={() => setEditing({ area: a })}>{t("common.edit")}</Button></Table.Td>
           </Table.Tr>
         ))}
@@ -47,7 +58,7 @@ export function AreasSection() {
           save={async (body, version) => {
             if (editing.area) await write("patch", "/v1/service-areas/{service_area_id}", { path: { service_area_id: editing.area.id }, body: body as never, version });
             else await write("post", "/v1/service-areas", { body: { active: false, ...body } as never });
-            await cache.invalidateQueries({ queryKey: ["service-areas"] });
+            await stale(["service-areas"]);
           }}
           reload={async () => (editing.area ? ((await read("/v1/service-areas/{service_area_id}", { path: { service_area_id: editing.area.id } })) as never) : undefined)} />
       )}

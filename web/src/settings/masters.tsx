@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { type Field, Listing, RecordForm } from "./record";
 
@@ -26,7 +26,7 @@ function Masters<T extends Master>({ title, about, empty, newLabel, queryKey, lo
   const [editing, setEditing] = useState<{ row?: T }>();
   const list = useQuery({ queryKey: [queryKey, "settings"], queryFn: load });
   const rows = list.data?.items ?? [];
-  const refresh = () => cache.invalidateQueries({ queryKey: [queryKey] });
+  const refresh = () => stale([queryKey]);
   return (
     <>
       <Listing title={title} about={about} add={() => setEditing({})} addLabel={newLabel} error={list.error} retry={() => void list.refetch()} empty={list.data?.items.length === 0 && empty} head={[...head, ""]}>

@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { useNames } from "../parts/customer";
 import { useMay } from "../session";
@@ -50,7 +50,7 @@ export function PrioritiesSection() {
           ]}
           save={async (body) => {
             await write("post", "/v1/priority-rules", { body: body as never });
-            await cache.invalidateQueries({ queryKey: ["priority-rules"] });
+            await stale(["priority-rules"]);
           }} />
       )}
     </>

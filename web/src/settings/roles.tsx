@@ -1,12 +1,12 @@
 import { Badge, Button, Group, Loader, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { Fragment, type KeyboardEvent, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { composing } from "../keyboard";
+import { tellSaved, useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { useOperations } from "./operations";
@@ -26,8 +26,10 @@ export function RolesSection() {
   const [find, setFind] = useState("");
   const [changes, setChanges] = useState<Record<string, Scope>>({});
   const [at, setAt] = useState<[number, number]>([0, 0]);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const { busy, error, run } = useSubmit((e) => {
+    void stale(["roles"]);
+    return e;
+  });
   const grid = useRef<HTMLTableElement>(null);
   if (roles.error || operations.error) return <ProblemAlert error={roles.error ?? operations.error} retry={() => void roles.refetch()} />;
   if (!roles.data || !operations.data) return <Loader size="sm" />;
@@ -68,10 +70,8 @@ export function RolesSection() {
     event.preventDefault();
   };
   const changed = Object.keys(changes).length;
-  const save = async () => {
-    setBusy(true);
-    setError(undefined);
-    try {
+  const save = () =>
+    run(async () => {
       // On what stands there now: what somebody else changed meanwhile is kept.
       const fresh = await read("/v1/roles");
       for (const role of fresh.items) {
@@ -86,15 +86,9 @@ export function RolesSection() {
         await write("put", "/v1/roles/{role}/permissions", { path: { role: role.name }, body: { permissions: [...all].map(([operation, scope]) => ({ operation, scope: scope as Schemas["Scope"] })) } });
         setChanges((old) => Object.fromEntries(Object.entries(old).filter(([k]) => !k.startsWith(`${role.name} `))));
       }
-      notifications.show({ message: t("common.saved"), color: "green" });
-      await Promise.all([cache.invalidateQueries({ queryKey: ["session"] }), cache.invalidateQueries({ queryKey: ["roles"] })]);
-    } catch (e) {
-      setError(e);
-      void cache.invalidateQueries({ queryKey: ["roles"] });
-    } finally {
-      setBusy(false);
-    }
-  };
+      tellSaved();
+      await stale(["session"], ["roles"]);
+    });
   let tag = "";
   return (
     <section className="sheet">

@@ -1,10 +1,10 @@
 import { Badge, Button, Table } from "@mantine/core";
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
-import { label } from "../i18n";
+import { usePages } from "../parts/pages";
+import { stale } from "../cache";
+import i18n, { label } from "../i18n";
 import { useMay } from "../session";
 import { fullMoment } from "../time";
 import { type Field, Listing, RecordForm } from "./record";
@@ -16,6 +16,9 @@ type Name = keyof typeof changeable;
 
 export const ruleText = (value: unknown) =>
   value && typeof value === "object" && "from" in value && "to" in value ? `${String(value.from)}–${String(value.to)}` : typeof value === "string" ? value : JSON.stringify(value);
+
+/** Why it is so, as who set it said; what came with the program is said in the user's language. */
+export const ruleSource = (rule: Rule) => (rule.added_by.startsWith("user:") ? rule.source : i18n.t("rules.builtIn"));
 
 function ChangeRule({ rule, close }: { rule: Rule; close: () => void }) {
   const { t } = useTranslation();
@@ -38,7 +41,7 @@ function ChangeRule({ rule, close }: { rule: Rule; close: () => void }) {
       save={async (body) => {
         const { from, to, value: one, effective_from, source } = body as Record<string, string>;
         await write("post", "/v1/rules", { body: { name: rule.name as Name, value: shape === "hours" ? { from, to } : one, source: source ?? "", ...(effective_from ? { effective_from } : {}) } as never });
-        await cache.invalidateQueries({ queryKey: ["rules"] });
+        await stale(["rules"]);
       }} />
   );
 }
@@ -47,19 +50,14 @@ export function RulesSection() {
   const { t } = useTranslation();
   const may = useMay();
   const [changing, setChanging] = useState<Rule>();
-  const pages = useInfiniteQuery({
-    queryKey: ["rules", "all"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/rules", { query: { limit: 200, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const all = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["rules", "all"], (cursor) => read("/v1/rules", { query: { limit: 200, cursor } }));
+  const all = pages.rows;
   const row = (r: Rule) => (
     <Table.Tr key={r.name + r.effective_from} data-rule={r.name}>
       <Table.Td>{label("rule", r.name)}{r.in_force && <div className="faint" style={{ fontSize: 12 }}>{label("ruleHint", r.name)}</div>}</Table.Td>
       <Table.Td className="mono" style={{ whiteSpace: "nowrap" }}><b>{ruleText(r.value)}</b></Table.Td>
       <Table.Td>{fullMoment(r.effective_from)}</Table.Td>
-      <Table.Td>{r.source}</Table.Td>
+      <Table.Td>{ruleSource(r)}</Table.Td>
       <Table.Td ta="right">{r.in_force ? may("add_rule") && r.name in changeable && <Button size="compact-xs" variant="default" onClick={() => setChanging(r)}>{t("rules.changeIt")}</Button> : <Badge color={Date.parse(r.effective_from) > Date.now() ? "orange" : "gray"}>{t(Date.parse(r.effective_from) > Date.now() ? "priorities.toCome" : "priorities.past")}</Badge>}</Table.Td>
     </Table.Tr>
   );
@@ -67,7 +65,7 @@ export function RulesSection() {
   const others = all.filter((r) => !r.in_force);
   return (
     <>
-      <Listing title={t("settings.rules")} about={t("rules.hint")} error={pages.error} retry={() => void pages.refetch()} head={head} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined}>
+      <Listing title={t("settings.rules")} about={t("rules.hint")} pages={pages} head={head}>
         {all.filter((r) => r.in_force).map(row)}
       </Listing>
       {others.length > 0 && <div style={{ marginTop: 12 }}><Listing title={t("rules.toCome")} head={head}>{others.map(row)}</Listing></div>}

@@ -2,6 +2,7 @@ import { Link, Navigate, useParams } from "@tanstack/react-router";
 import { type ComponentType, lazy, Suspense } from "react";
 import { Loader } from "@mantine/core";
 import { useTranslation } from "react-i18next";
+import { useActiveInSight } from "../parts/sight";
 import { useMay } from "../session";
 
 const from = <K extends string>(load: () => Promise<{ [P in K]: ComponentType }>, name: K) => lazy(async () => ({ default: (await load())[name] }));
@@ -46,6 +47,7 @@ export function hasSettings(may: (operation: string) => boolean) {
 export function SettingsPage() {
   const { t } = useTranslation();
   const may = useMay();
+  const links = useActiveInSight();
   const { section } = useParams({ strict: false }) as { section?: string };
   const open = groups.map((g) => ({ ...g, sections: g.sections.filter((s) => s.needs.some(may)) })).filter((g) => g.sections.length > 0);
   const all = open.flatMap((g) => [...g.sections]);
@@ -54,7 +56,7 @@ export function SettingsPage() {
   const Page = current.page;
   return (
     <div className="settings">
-      <nav className="sections" aria-label={t("nav.settings")}>
+      <nav className="sections" ref={links} aria-label={t("nav.settings")}>
         {open.map((g) => (
           <div key={g.title}>
             <div className="group">{t(`settings.group_${g.title}`)}</div>

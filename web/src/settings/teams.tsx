@@ -1,12 +1,11 @@
 import { Badge, Button, Group, Select, Table } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
 import { useTeams, useUsers } from "../parts/people";
-import { problemText } from "../parts/problem";
+import { tellProblem } from "../parts/form";
 import { useMay } from "../session";
 import { Listing, RecordForm } from "./record";
 
@@ -19,13 +18,8 @@ function Members({ team, users }: { team: Team; users: User[] }) {
   const [adding, setAdding] = useState<string | null>(null);
   const members = users.filter((u) => u.team_id === team.id);
   const move = async (user: User, to: string | null) => {
-    try {
-      await write("patch", "/v1/users/{user_id}", { path: { user_id: user.id }, body: { team_id: to }, version: user.version });
-      setAdding(null);
-    } catch (e) {
-      notifications.show({ message: problemText(e), color: "red" });
-    }
-    await cache.invalidateQueries({ queryKey: ["users"] });
+    await write("patch", "/v1/users/{user_id}", { path: { user_id: user.id }, body: { team_id: to }, version: user.version }).then(() => setAdding(null), tellProblem);
+    await stale(["users"]);
   };
   const others = users.filter((u) => u.team_id !== team.id && u.active);
   return (
@@ -87,7 +81,7 @@ export function TeamsSection() {
               ? await write("patch", "/v1/teams/{team_id}", { path: { team_id: editing.team.id }, body: body as never, version })
               : await write("post", "/v1/teams", { body: body as never });
             setShown(saved.id);
-            await cache.invalidateQueries({ queryKey: ["teams"] });
+            await stale(["teams"]);
           }}
           reload={async () => (editing.team ? ((await read("/v1/teams/{team_id}", { path: { team_id: editing.team.id } })) as never) : undefined)} />
       )}

@@ -1,13 +1,11 @@
-import { Alert, Badge, Button, Code, CopyButton, Group, Modal, MultiSelect, Select, Stack, Table, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
-import { useInfiniteQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { Alert, Badge, Button, Code, CopyButton, Group, Modal, MultiSelect, Select, Stack, Table, TextInput } from "@mantine/core";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
-import { holdEnterWhileComposing } from "../keyboard";
+import { read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
+import { FormModal, tellSaved, useSubmit } from "../parts/form";
+import { usePages } from "../parts/pages";
 import { useUsers } from "../parts/people";
-import { ProblemAlert, problemText } from "../parts/problem";
 import { useMe } from "../session";
 import { fromInput, fullMoment } from "../time";
 import { operationName } from "./operations";
@@ -23,37 +21,22 @@ function NewToken({ close, made }: { close: () => void; made: (secret: string) =
   const [scopes, setScopes] = useState<string[]>([]);
   const [user, setUser] = useState<string | null>(me.user.id);
   const [until, setUntil] = useState("");
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    setBusy(true);
-    setError(undefined);
-    try {
+  const form = useSubmit();
+  const make = () =>
+    form.run(async () => {
       const token = await write("post", "/v1/api-tokens", { body: { name, scopes, ...(user && user !== me.user.id ? { user_id: user } : {}), ...(fromInput(until) ? { expires_at: fromInput(until) } : {}) } });
-      await cache.invalidateQueries({ queryKey: ["api-tokens"] });
+      await stale(["api-tokens"]);
       if (token.token) made(token.token);
       close();
-    } catch (e) {
-      setError(e);
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   return (
-    <Modal opened onClose={close} title={t("tokens.new")} size="lg" closeOnClickOutside={false}>
-      <form onSubmit={submit} onKeyDown={holdEnterWhileComposing}>
-        <Stack gap="sm">
-          <ProblemAlert error={error} shown={["/name", "/scopes", "/user_id", "/expires_at"]} />
-          <TextInput label={t("tokens.name")} description={t("tokens.nameHint")} required value={name} onChange={(e) => setName(e.currentTarget.value)} error={fieldError(error, "/name")} name="name" data-autofocus />
-          {(users.data?.length ?? 0) > 1 && <Select label={t("tokens.user")} searchable value={user} onChange={setUser} data={(users.data ?? []).filter((u) => u.active).map((u) => ({ value: u.id, label: u.display_name }))} error={fieldError(error, "/user_id")} />}
-          <MultiSelect label={t("tokens.scopes")} description={t("tokens.scopesHint")} withAsterisk searchable value={scopes} onChange={setScopes} error={fieldError(error, "/scopes")} maxDropdownHeight={240} name="scopes"
-            data={[{ value: "*", label: t("tokens.everything") }, ...Object.keys(me.operations).sort().map((o) => ({ value: o, label: `${operationName(o)}（${o}）` }))]} />
-          <TextInput type="datetime-local" label={t("tokens.until")} description={t("tokens.untilHint")} value={until} onChange={(e) => setUntil(e.currentTarget.value)} error={fieldError(error, "/expires_at")} name="expires_at" />
-          <Group justify="flex-end"><Button variant="default" onClick={close}>{t("common.cancel")}</Button><Button type="submit" loading={busy} disabled={!name.trim() || scopes.length === 0}>{t("tokens.make")}</Button></Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormModal form={form} title={t("tokens.new")} label={t("tokens.make")} size="lg" close={close} submit={make} ready={name.trim() !== "" && scopes.length > 0} dirty={name !== "" || scopes.length > 0 || until !== ""} shown={["/name", "/scopes", "/user_id", "/expires_at"]}>
+      <TextInput label={t("tokens.name")} description={t("tokens.nameHint")} required value={name} onChange={(e) => setName(e.currentTarget.value)} error={form.at("/name")} name="name" data-autofocus />
+      {(users.data?.length ?? 0) > 1 && <Select label={t("tokens.user")} searchable value={user} onChange={setUser} data={(users.data ?? []).filter((u) => u.active).map((u) => ({ value: u.id, label: u.display_name }))} error={form.at("/user_id")} />}
+      <MultiSelect label={t("tokens.scopes")} description={t("tokens.scopesHint")} withAsterisk searchable value={scopes} onChange={setScopes} error={form.at("/scopes")} maxDropdownHeight={240} name="scopes"
+        data={[{ value: "*", label: t("tokens.everything") }, ...Object.keys(me.operations).sort().map((o) => ({ value: o, label: `${operationName(o)}（${o}）` }))]} />
+      <TextInput type="datetime-local" label={t("tokens.until")} description={t("tokens.untilHint")} value={until} onChange={(e) => setUntil(e.currentTarget.value)} error={form.at("/expires_at")} name="expires_at" />
+    </FormModal>
   );
 }
 
@@ -64,29 +47,22 @@ export function TokensSection() {
   const [adding, setAdding] = useState(false);
   const [secret, setSecret] = useState<string>();
   const [revoking, setRevoking] = useState<Token>();
-  const pages = useInfiniteQuery({
-    queryKey: ["api-tokens"],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/api-tokens", { query: { limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
-  const revoke = async (token: Token) => {
-    setRevoking(undefined);
-    try {
-      await write("delete", "/v1/api-tokens/{api_token_id}", { path: { api_token_id: token.id } });
-      notifications.show({ message: t("tokens.revokedNow"), color: "green" });
-    } catch (e) {
-      notifications.show({ message: problemText(e), color: "red" });
-    }
-    await cache.invalidateQueries({ queryKey: ["api-tokens"] });
-  };
+  const revocation = useSubmit();
+  const pages = usePages(["api-tokens"], (cursor) => read("/v1/api-tokens", { query: { limit: 50, cursor } }));
+  const { rows } = pages;
+  const revoke = () =>
+    revoking && revocation.run(async () => {
+      await write("delete", "/v1/api-tokens/{api_token_id}", { path: { api_token_id: revoking.id } });
+      tellSaved(t("tokens.revokedNow"));
+      await stale(["api-tokens"]);
+      setRevoking(undefined);
+    });
   const whose = (id: string) => (id === me.user.id ? me.user.display_name : users.data?.find((u) => u.id === id)?.display_name ?? id);
   const over = (x: Token) => Boolean(x.expires_at && Date.parse(x.expires_at) < Date.now());
   return (
     <>
-      <Listing title={t("settings.tokens")} about={t("tokens.about")} add={() => setAdding(true)} addLabel={t("tokens.new")} error={pages.error} retry={() => void pages.refetch()} empty={!pages.isPending && rows.length === 0 && t("tokens.empty")}
-        head={[t("tokens.name"), t("tokens.user"), t("tokens.scopes"), t("tokens.created"), t("tokens.lastUsed"), t("tokens.until"), ""]} more={pages.hasNextPage ? () => void pages.fetchNextPage() : undefined} loadingMore={pages.isFetchingNextPage}>
+      <Listing title={t("settings.tokens")} about={t("tokens.about")} add={() => setAdding(true)} addLabel={t("tokens.new")} pages={pages} empty={t("tokens.empty")}
+        head={[t("tokens.name"), t("tokens.user"), t("tokens.scopes"), t("tokens.created"), t("tokens.lastUsed"), t("tokens.until"), ""]}>
         {rows.map((x) => (
           <Table.Tr key={x.id} data-token={x.name}>
             <Table.Td>{x.name}</Table.Td>
@@ -110,12 +86,7 @@ export function TokensSection() {
           </Group>
         </Stack>
       </Modal>
-      <Modal opened={Boolean(revoking)} onClose={() => setRevoking(undefined)} title={t("tokens.revoke")}>
-        <Stack gap="sm">
-          <Text fz="sm">{t("tokens.revokeHint", { name: revoking?.name })}</Text>
-          <Group justify="flex-end"><Button variant="default" onClick={() => setRevoking(undefined)}>{t("common.cancel")}</Button><Button color="red" data-autofocus onClick={() => revoking && void revoke(revoking)}>{t("tokens.revoke")}</Button></Group>
-        </Stack>
-      </Modal>
+      {revoking && <FormModal form={revocation} name="revoke" title={t("tokens.revoke")} label={t("tokens.revoke")} color="red" about={t("tokens.revokeHint", { name: revoking.name })} close={() => setRevoking(undefined)} submit={revoke} />}
     </>
   );
 }

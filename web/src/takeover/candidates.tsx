@@ -1,11 +1,12 @@
-import { Button, Group, Modal, Stack, Table } from "@mantine/core";
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { Button, Group, Table } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { label } from "../i18n";
+import { More, usePages } from "../parts/pages";
+import { FormModal, useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { moment } from "../time";
@@ -28,22 +29,15 @@ function Person({ side, keep, busy }: { side: Side; keep?: () => void; busy: boo
 function Pair({ pair }: { pair: Candidate }) {
   const { t } = useTranslation();
   const may = useMay();
-  const [busy, setBusy] = useState(false);
   const [keeping, setKeeping] = useState<Side>();
-  const [error, setError] = useState<unknown>();
-  const act = async (work: () => Promise<unknown>) => {
-    setBusy(true);
-    setError(undefined);
-    try {
+  const form = useSubmit();
+  const { busy, error, setError } = form;
+  const act = (work: () => Promise<unknown>) =>
+    form.run(async () => {
       await work();
       setKeeping(undefined);
-      await Promise.all([cache.invalidateQueries({ queryKey: ["merge-candidates"] }), cache.invalidateQueries({ queryKey: ["customer"] })]);
-    } catch (failed) {
-      setError(failed);
-    } finally {
-      setBusy(false);
-    }
-  };
+      await stale(["merge-candidates"], ["customer"]);
+    });
   const path = { candidate_id: pair.id };
   const open = pair.state === "OPEN";
   return (
@@ -59,16 +53,8 @@ function Pair({ pair }: { pair: Candidate }) {
         </Table.Td>
       </Table.Tr>
       {keeping && (
-        <Modal opened onClose={() => setKeeping(undefined)} title={t("candidates.keep")} transitionProps={{ duration: 0 }}>
-          <Stack gap="sm">
-            <div>{t("candidates.keepHint", { kept: keeping.display_name, other: pair.customers.find((side) => side.id !== keeping.id)?.display_name ?? "" })}</div>
-            <ProblemAlert error={error} />
-            <Group justify="flex-end">
-              <Button variant="default" onClick={() => setKeeping(undefined)}>{t("common.cancel")}</Button>
-              <Button color="orange" loading={busy} data-merge onClick={() => void act(() => write("post", "/v1/merge-candidates/{candidate_id}/merger", { path, body: { keep: keeping.id } }))}>{t("candidates.keep")}</Button>
-            </Group>
-          </Stack>
-        </Modal>
+        <FormModal form={form} name="merge" title={t("candidates.keep")} label={t("candidates.keep")} color="orange" close={() => setKeeping(undefined)} submit={() => act(() => write("post", "/v1/merge-candidates/{candidate_id}/merger", { path, body: { keep: keeping.id } }))}
+          about={t("candidates.keepHint", { kept: keeping.display_name, other: pair.customers.find((side) => side.id !== keeping.id)?.display_name ?? "" })} />
       )}
       {error !== undefined && !keeping && <Table.Tr><Table.Td colSpan={3}><ProblemAlert error={error} /></Table.Td></Table.Tr>}
     </>
@@ -79,23 +65,18 @@ function Pair({ pair }: { pair: Candidate }) {
 export function Candidates() {
   const { t } = useTranslation();
   const [state, setState] = useState<Candidate["state"]>("OPEN");
-  const pages = useInfiniteQuery({
-    queryKey: ["merge-candidates", state],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/merge-candidates", { query: { state, limit: 20, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["merge-candidates", state], (cursor) => read("/v1/merge-candidates", { query: { state, limit: 20, cursor } }));
+  const { rows } = pages;
   return (
     <section className="sheet" aria-label={t("candidates.title")}>
       <div className="heading">
         {t("candidates.title")}
         <Group gap={4}>{(["OPEN", "MERGED", "DIFFERENT"] as const).map((s) => <Button key={s} size="compact-xs" variant={s === state ? "filled" : "default"} aria-pressed={s === state} onClick={() => setState(s)}>{label("mergeState", s)}</Button>)}</Group>
       </div>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
-      {pages.data && rows.length === 0 && <div className="pad faint">{t("common.none")}</div>}
+      <ProblemAlert error={pages.error} retry={pages.retry} />
+      {pages.none && <div className="pad faint">{t("common.none")}</div>}
       <Table><Table.Tbody>{rows.map((p) => <Pair key={p.id} pair={p} />)}</Table.Tbody></Table>
-      {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+      <More pages={pages} />
     </section>
   );
 }

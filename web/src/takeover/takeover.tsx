@@ -1,11 +1,13 @@
 import { Badge, Button, Group, Modal, Progress, Stack, Table, Textarea } from "@mantine/core";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Fragment, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { fieldError, read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
-import { label, sentence } from "../i18n";
+import { read, type Schemas, write } from "../api/client";
+import { stale } from "../cache";
+import { fieldName, fieldSentence, label, sentence } from "../i18n";
 import { useKeys } from "../keyboard";
+import { More, usePages } from "../parts/pages";
+import { FormModal, useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
 import { fullMoment, moment } from "../time";
@@ -30,27 +32,17 @@ const why = (move: Move) => {
   const { code, detail } = move.detail as { code?: string; detail?: string };
   return code ? sentence(code, detail ?? code) : (detail ?? "");
 };
-const refresh = () => cache.invalidateQueries({ queryKey: ["takeover"] });
+const refresh = () => stale(["takeover"]);
 
-/** One act at a time, with what went wrong. */
+/** One act at a time; how things stand is read again after it, whatever came of it. */
 function useAct() {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
+  const form = useSubmit();
   const act = async (what: () => Promise<unknown>) => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await what();
-      return true;
-    } catch (e) {
-      setError(e);
-      return false;
-    } finally {
-      setBusy(false);
-      await refresh();
-    }
+    const done = await form.run(what);
+    await refresh();
+    return done;
   };
-  return { busy, error, act };
+  return { ...form, act };
 }
 
 function Copying({ domain }: { domain: Domain }) {
@@ -174,20 +166,9 @@ function Running({ move }: { move: Move }) {
 }
 
 function Confirmed({ opened, close, text, button, color, act }: { opened: boolean; close: () => void; text: string; button: string; color: string; act: () => Promise<unknown> }) {
-  const { t } = useTranslation();
   const one = useAct();
-  return (
-    <Modal opened={opened} onClose={close} title={button} transitionProps={{ duration: 0 }}>
-      <Stack gap="sm">
-        <div>{text}</div>
-        <ProblemAlert error={one.error} />
-        <Group justify="flex-end">
-          <Button variant="default" onClick={close}>{t("common.cancel")}</Button>
-          <Button color={color} loading={one.busy} onClick={() => void one.act(act).then((done) => done && close())}>{button}</Button>
-        </Group>
-      </Stack>
-    </Modal>
-  );
+  if (!opened) return null;
+  return <FormModal form={one} title={button} label={button} color={color} about={text} close={close} submit={() => one.act(act).then((done) => done && close())} />;
 }
 
 function RejectRow({ reject }: { reject: Reject }) {
@@ -195,14 +176,15 @@ function RejectRow({ reject }: { reject: Reject }) {
   const may = useMay();
   const [accepting, setAccepting] = useState(false);
   const [reason, setReason] = useState("");
-  const { busy, error, act } = useAct();
+  const { busy, error, at, act } = useAct();
   const path = { reject_id: String(reject.id) };
   return (
     <Table.Tr data-reject={reject.legacy_key}>
       <Table.Td><b>{reject.legacy_key}</b><div className="faint" style={{ fontSize: 11.5 }}>{moment(reject.last_at)} · {t("takeover.attempts", { count: reject.attempts })}</div></Table.Td>
       <Table.Td>
-        {reject.detail} <span className="faint">{reject.code}</span>
-        {reject.errors.map((e) => <div key={e.pointer + e.code} style={{ fontSize: 12 }}><code>{e.pointer}</code> {e.detail}</div>)}
+        <span title={reject.detail}>{sentence(reject.code, fieldSentence(reject.code, reject.detail))}</span> <span className="faint">{reject.code}</span>
+        {reject.code === "FORWARD_FAILED" && <div style={{ fontSize: 12 }}>{reject.detail}</div>}
+        {reject.errors.filter((e) => e.pointer).map((e) => <div key={e.pointer + e.code} style={{ fontSize: 12 }}>{fieldName(e.pointer)} <code className="faint">{e.pointer}</code>: {fieldSentence(e.code, e.detail)}</div>)}
         {reject.reason && <div className="faint">{t("common.reason")}: {reject.reason} ({reject.decided_by})</div>}
         {reject.content !== null && <details><summary className="faint">{t("takeover.content")}</summary><pre style={{ whiteSpace: "pre-wrap", overflowWrap: "anywhere", fontSize: 12, margin: 0 }}>{JSON.stringify(reject.content, null, 1)}</pre></details>}
         <ProblemAlert error={error} shown={["/reason"]} />
@@ -210,7 +192,7 @@ function RejectRow({ reject }: { reject: Reject }) {
       <Table.Td w={300}>
         {accepting ? (
           <form onSubmit={(e) => { e.preventDefault(); void act(() => write("post", "/v1/takeover/rejects/{reject_id}/acceptance", { path, body: { reason } })).then((done) => done && setAccepting(false)); }}>
-            <Textarea label={t("takeover.acceptReason")} value={reason} onChange={(e) => setReason(e.currentTarget.value)} error={fieldError(error, "/reason")} autosize data-autofocus autoFocus />
+            <Textarea label={t("takeover.acceptReason")} value={reason} onChange={(e) => setReason(e.currentTarget.value)} error={at("/reason")} autosize data-autofocus autoFocus />
             <Group gap={6} mt={6}><Button type="submit" size="compact-sm" loading={busy} disabled={!reason.trim()}>{t("takeover.accept")}</Button><Button size="compact-sm" variant="default" onClick={() => setAccepting(false)}>{t("common.cancel")}</Button></Group>
           </form>
         ) : (
@@ -242,39 +224,29 @@ function Alarm({ alarm }: { alarm: Schemas["TakeoverAlarm"] }) {
 function Rejects({ domain }: { domain: string }) {
   const { t } = useTranslation();
   const [state, setState] = useState<Reject["state"]>("OPEN");
-  const pages = useInfiniteQuery({
-    queryKey: ["takeover", domain, "rejects", state],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/takeover/domains/{domain}/rejects", { path: { domain }, query: { state, limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["takeover", domain, "rejects", state], (cursor) => read("/v1/takeover/domains/{domain}/rejects", { path: { domain }, query: { state, limit: 50, cursor } }));
+  const { rows } = pages;
   return (
     <section className="sheet" aria-label={t("takeover.rejects")}>
       <div className="heading">
         {t("takeover.rejects")}
         <Group gap={4}>{(["OPEN", "ACCEPTED", "FIXED"] as const).map((s) => <Button key={s} size="compact-xs" variant={s === state ? "filled" : "default"} aria-pressed={s === state} onClick={() => setState(s)}>{label("takeoverReject", s)}</Button>)}</Group>
       </div>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
-      {pages.data && rows.length === 0 && <div className="pad faint">{t("common.none")}</div>}
+      <ProblemAlert error={pages.error} retry={pages.retry} />
+      {pages.none && <div className="pad faint">{t("common.none")}</div>}
       <Table><Table.Tbody>{rows.map((r) => <RejectRow key={r.id} reject={r} />)}</Table.Tbody></Table>
-      {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+      <More pages={pages} />
     </section>
   );
 }
 
 function Differences({ run }: { run: string }) {
   const { t } = useTranslation();
-  const pages = useInfiniteQuery({
-    queryKey: ["takeover", "differences", run],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam }) => read("/v1/takeover/diffs/{diff_id}/differences", { path: { diff_id: run }, query: { limit: 50, cursor: pageParam } }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = pages.data?.pages.flatMap((p) => p.items) ?? [];
+  const pages = usePages(["takeover", "differences", run], (cursor) => read("/v1/takeover/diffs/{diff_id}/differences", { path: { diff_id: run }, query: { limit: 50, cursor } }));
+  const { rows } = pages;
   return (
     <>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
+      <ProblemAlert error={pages.error} retry={pages.retry} />
       <Table>
         <Table.Thead><Table.Tr><Table.Th>{t("takeover.key")}</Table.Th><Table.Th>{t("takeover.field")}</Table.Th><Table.Th>{t("takeover.here")}</Table.Th><Table.Th>{t("takeover.there")}</Table.Th></Table.Tr></Table.Thead>
         <Table.Tbody>
@@ -286,7 +258,7 @@ function Differences({ run }: { run: string }) {
           ))}
         </Table.Tbody>
       </Table>
-      {pages.hasNextPage && <div className="pad"><Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button></div>}
+      <More pages={pages} />
     </>
   );
 }

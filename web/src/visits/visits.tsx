@@ -1,16 +1,19 @@
 import { Badge, Button, Checkbox, Drawer, Group, NativeSelect, Stack, Table, Textarea, TextInput } from "@mantine/core";
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { read, type Schemas, write } from "../api/client";
-import { cache } from "../cache";
+import { stale } from "../cache";
 import { type Chosen, endOf, SlotPicker } from "../desk/booking";
 import { label } from "../i18n";
-import { holdEnterWhileComposing } from "../keyboard";
-import { addressText, Flags, useNames } from "../parts/customer";
+import { addressText, Flags, useCustomer, useNames } from "../parts/customer";
+import { useSubmit } from "../parts/form";
+import { More, usePages } from "../parts/pages";
+import { useAreas } from "../parts/people";
 import { ProblemAlert } from "../parts/problem";
 import { useMay } from "../session";
+import { type Field, RecordForm } from "../settings/record";
 import { at, clock, day, fromInput, fullMoment, today } from "../time";
 
 type Visit = Schemas["Appointment"];
@@ -27,14 +30,51 @@ function NextCall({ kind, when, change }: { kind: "NURTURE" | "FOLLOW_UP"; when:
   );
 }
 
+const readVisit = (id: string) => read("/v1/appointments/{appointment_id}", { path: { appointment_id: id } });
+const going = ["HELD", "BOOKED", "CONFIRMED", "EN_ROUTE", "ARRIVED"];
+
+/** Where, what for, and what to know; when and who is another slot. */
+function EditVisit({ visit, close }: { visit: Visit; close: () => void }) {
+  const { t } = useTranslation();
+  const may = useMay();
+  const names = useNames();
+  const customer = useCustomer(may("get_customer") ? visit.customer_id : undefined).data;
+  const known = useQuery({
+    queryKey: ["solicitation-requests", visit.inquiry_id], enabled: may("list_solicitation_requests"),
+    queryFn: () => read("/v1/solicitation-requests", { query: { inquiry_id: visit.inquiry_id, limit: 50 } }),
+  });
+  // Which fields there are must be known before the form begins.
+  if (known.isLoading) return null;
+  const requests = known.data?.items ?? [];
+  const addresses = (customer?.addresses ?? []).map((a) => ({ value: a.id, label: addressText(a) }));
+  if (visit.address_id && !addresses.some((a) => a.value === visit.address_id)) addresses.unshift({ value: visit.address_id, label: addressText(visit.address) || "—" });
+  const categories = [...new Set([...names.categories.map((c) => c.id), ...visit.category_ids])].map((id) => ({ value: id, label: names.category(id) || "—" }));
+  const fields: Field[] = [
+    { name: "address_id", label: t("visits.address"), kind: "choice", required: addresses.length > 0, options: addresses },
+    { name: "category_ids", label: t("inquiry.category"), hint: t("visits.categoriesHint"), kind: "many", options: categories },
+    ...(requests.length > 1 ? [{ name: "solicitation_request_id", label: t("visits.request"), kind: "choice" as const, required: true, options: requests.map((r) => ({ value: r.id, label: `${fullMoment(r.requested_at)} ${label("book", r.scope)}「${r.verbatim}」` })) }] : []),
+    { name: "notes", label: t("visits.notes"), kind: "area" },
+  ];
+  return (
+    <RecordForm name="visit" title={t("visits.edit")} record={visit as never} fields={fields} close={close} reload={async () => (await readVisit(visit.id)) as never}
+      save={async (body, version) => {
+        await write("patch", "/v1/appointments/{appointment_id}", { path: { appointment_id: visit.id }, body, version: version as number });
+        await stale(["appointments"], ["customer", visit.customer_id], ["availability"]);
+      }} />
+  );
+}
+
 function VisitCard({ id, go }: { id: string; go: (id: string, day: string) => void }) {
   const { t } = useTranslation();
   const may = useMay();
   const names = useNames();
-  const { data: v, error } = useQuery({ queryKey: ["appointments", "one", id], queryFn: () => read("/v1/appointments/{appointment_id}", { path: { appointment_id: id } }) });
-  const [doing, setDoing] = useState<"" | "cancel" | "move" | "complete" | "noShow">("");
-  const [problem, setProblem] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
+  const { data: v, error } = useQuery({ queryKey: ["appointments", "one", id], queryFn: () => readVisit(id) });
+  const [doing, setDoing] = useState<"" | "cancel" | "move" | "complete" | "noShow" | "edit">("");
+  const act = useSubmit((e) => {
+    void stale(["appointments"]);
+    return e;
+  });
+  const { busy } = act;
   const [by, setBy] = useState<"CUSTOMER" | "COMPANY">("CUSTOMER");
   const [reason, setReason] = useState("");
   const [door, setDoor] = useState(false);
@@ -44,25 +84,17 @@ function VisitCard({ id, go }: { id: string; go: (id: string, day: string) => vo
   if (!v) return null;
   const path = { appointment_id: id };
   const can = (state: string, operation: string) => may(operation) && v.allowed_transitions.includes(state);
-  const run = async (action: () => Promise<Visit | undefined>) => {
-    setBusy(true);
-    setProblem(undefined);
-    try {
+  const run = (action: () => Promise<Visit | undefined>) =>
+    act.run(async () => {
       const after = await action();
       setDoing("");
-      await Promise.all([cache.invalidateQueries({ queryKey: ["appointments"] }), cache.invalidateQueries({ queryKey: ["customer", v.customer_id] })]);
+      await stale(["appointments"], ["customer", v.customer_id]);
       if (after && after.id !== id) go(after.id, after.starts_at);
-    } catch (e) {
-      setProblem(e);
-      void cache.invalidateQueries({ queryKey: ["appointments"] });
-    } finally {
-      setBusy(false);
-    }
-  };
+    });
   const due = fromInput(next.when);
   const nextCall = due ? { next_call: { kind: next.kind, due_at: due } } : {};
   return (
-    <Stack gap="sm" onKeyDown={holdEnterWhileComposing}>
+    <Stack gap="sm">
       <Group gap="xs"><State state={v.state} /><b>{fullMoment(v.starts_at)}–{clock(v.ends_at)}</b></Group>
       <dl className="pairs">
         <dt>{t("visits.customer")}</dt>
@@ -75,15 +107,17 @@ function VisitCard({ id, go }: { id: string; go: (id: string, day: string) => vo
         {v.cancel_reason && <><dt>{t("visits.by")}</dt><dd>{label("visits", v.cancelled_by)}: {v.cancel_reason}</dd></>}
         {v.notes && <><dt>{t("visits.notes")}</dt><dd>{v.notes}</dd></>}
       </dl>
-      <ProblemAlert error={problem} />
+      <ProblemAlert error={act.error} />
       {v.rescheduled_to && <Button variant="default" onClick={() => go(v.rescheduled_to as string, "")}>{t("visits.moved")}</Button>}
-      {doing === "" && (
+      {doing === "edit" && <EditVisit visit={v} close={() => setDoing("")} />}
+      {(doing === "" || doing === "edit") && (
         <Group gap="xs">
           {can("CONFIRMED", "confirm_appointment") && <Button loading={busy} onClick={() => void run(() => write("post", "/v1/appointments/{appointment_id}/confirmation", { path }))}>{t("visits.confirm")}</Button>}
           {can("EN_ROUTE", "depart_appointment") && <Button loading={busy} onClick={() => void run(() => write("post", "/v1/appointments/{appointment_id}/departure", { path }))}>{t("visits.depart")}</Button>}
           {can("ARRIVED", "arrive_appointment") && <Button loading={busy} onClick={() => void run(() => write("post", "/v1/appointments/{appointment_id}/arrival", { path }))}>{t("visits.arrive")}</Button>}
           {can("COMPLETED", "complete_appointment") && <Button onClick={() => setDoing("complete")}>{t("visits.complete")}</Button>}
           {can("RESCHEDULED", "reschedule_appointment") && <Button variant="default" onClick={() => setDoing("move")}>{t("visits.move")}</Button>}
+          {may("update_appointment") && going.includes(v.state) && <Button variant="default" onClick={() => setDoing("edit")} data-edit-visit>{t("visits.edit")}</Button>}
           {can("NO_SHOW", "mark_no_show") && <Button variant="default" onClick={() => setDoing("noShow")}>{t("visits.noShow")}</Button>}
           {can("CANCELLED", "cancel_appointment") && <Button variant="subtle" color="red" onClick={() => setDoing("cancel")}>{t("visits.cancel")}</Button>}
         </Group>
@@ -138,19 +172,14 @@ export function VisitsPage() {
   const date = search.day ?? today();
   const [appraiser, setAppraiser] = useState("");
   const [area, setArea] = useState("");
-  const areas = useQuery({ queryKey: ["service-areas", "first"], staleTime: 300_000, queryFn: () => read("/v1/service-areas", { query: { limit: 200 } }) });
+  const areas = useAreas();
   const appraisers = useQuery({ queryKey: ["appraisers", "first"], staleTime: 300_000, queryFn: () => read("/v1/appraisers", { query: { limit: 200 } }) });
-  const pages = useInfiniteQuery({
-    queryKey: ["appointments", "day", date, appraiser],
-    initialPageParam: undefined as string | undefined,
-    queryFn: ({ pageParam, signal }) => read("/v1/appointments", { query: { view: "day", day: date, appraiser_id: appraiser || undefined, limit: 200, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor ?? undefined,
-  });
-  const rows = (pages.data?.pages.flatMap((p) => p.items) ?? []).filter((v) => !area || v.service_area_id === area);
+  const pages = usePages(["appointments", "day", date, appraiser, area], (cursor, signal) =>
+    read("/v1/appointments", { query: { view: "day", day: date, appraiser_id: appraiser || undefined, service_area_id: area || undefined, limit: 200, cursor }, signal }));
   const go = (to: string) => void navigate({ to: "/visits", search: { day: to } });
   const step = (days: number) => go(today(days, Date.parse(`${date}T12:00:00+09:00`)));
   const select = (id: string | undefined, of = date) => void navigate({ to: "/visits", search: { day: of, ...(id ? { id } : {}) }, replace: true });
-  const byArea = Map.groupBy(rows, (v) => v.service_area_name);
+  const byArea = Map.groupBy(pages.rows, (v) => v.service_area_name);
   return (
     <main className="page">
       <Group mb="sm" align="end">
@@ -158,12 +187,12 @@ export function VisitsPage() {
         <TextInput type="date" label={t("visits.day")} value={date} onChange={(e) => e.currentTarget.value && go(e.currentTarget.value)} />
         <Button variant="default" onClick={() => step(1)}>{t("visits.next")}</Button>
         <Button variant="default" onClick={() => go(today())}>{t("visits.today")}</Button>
-        <NativeSelect label={t("visits.area")} value={area} onChange={(e) => setArea(e.currentTarget.value)} data={[{ value: "", label: t("common.all") }, ...(areas.data?.items ?? []).map((a) => ({ value: a.id, label: a.name }))]} />
+        <NativeSelect label={t("visits.area")} value={area} name="area" onChange={(e) => setArea(e.currentTarget.value)} data={[{ value: "", label: t("common.all") }, ...(areas.data ?? []).map((a) => ({ value: a.id, label: a.name }))]} />
         <NativeSelect label={t("visits.appraiser")} value={appraiser} onChange={(e) => setAppraiser(e.currentTarget.value)} data={[{ value: "", label: t("common.all") }, ...(appraisers.data?.items ?? []).map((a) => ({ value: a.id, label: a.display_name }))]} />
         <b style={{ marginLeft: "auto" }}>{day(`${date}T12:00:00+09:00`)}</b>
       </Group>
-      <ProblemAlert error={pages.error} retry={() => void pages.refetch()} />
-      {!pages.isPending && !pages.error && rows.length === 0 && <div className="sheet pad faint">{t("visits.empty")}</div>}
+      <ProblemAlert error={pages.error} retry={pages.retry} />
+      {pages.none && <div className="sheet pad faint">{t("visits.empty")}</div>}
       {[...byArea].map(([name, visits]) => (
         <section className="sheet" key={name} style={{ marginBottom: 10 }}>
           <div className="heading">{name}</div>
@@ -175,7 +204,7 @@ export function VisitsPage() {
             </Table.Thead>
             <Table.Tbody>
               {visits.map((v) => (
-                <Table.Tr key={v.id} onClick={() => select(v.id)} style={{ cursor: "pointer" }} bg={search.id === v.id ? "light-dark(#eef3f9, #26313d)" : undefined}>
+                <Table.Tr key={v.id} data-visit={v.id} onClick={() => select(v.id)} style={{ cursor: "pointer" }} bg={search.id === v.id ? "light-dark(#eef3f9, #26313d)" : undefined}>
                   <Table.Td><button type="button" onClick={() => select(v.id)} className="link" style={{ fontWeight: 600 }}>{clock(v.starts_at)}–{clock(v.ends_at)}</button></Table.Td>
                   <Table.Td><State state={v.state} /></Table.Td>
                   <Table.Td><Group gap={6}>{v.customer_name}<Flags flags={v.customer_flags} /></Group></Table.Td>
@@ -187,7 +216,7 @@ export function VisitsPage() {
           </Table>
         </section>
       ))}
-      {pages.hasNextPage && <Button variant="default" onClick={() => void pages.fetchNextPage()}>{t("common.more")}</Button>}
+      <More pages={pages} />
       <Drawer opened={Boolean(search.id)} onClose={() => select(undefined)} position="right" size={460} title={t("timeline.appointment")} transitionProps={{ duration: 0 }}>
         {search.id && <VisitCard key={search.id} id={search.id} go={(id, starts) => select(id, starts ? today(0, Date.parse(starts)) : date)} />}
       </Drawer>
