@@ -69,12 +69,38 @@ Task<Result<http::Answer>> flood(Call& call) {
   co_return out;
 }
 
+/// How many of the next statements end the connection that they run on.
+std::atomic<int> losses{0};
+const pg::Statement ends_its_connection{"test.ends_its_connection", pg::Rowcount::many, false,
+                                        "select pg_terminate_backend(pg_backend_pid())"};
+const pg::Statement reads_one{"test.reads_one", pg::Rowcount::many, false, "select 1"};
+
+Task<Result<http::Answer>> loses_connections(Call& call) {
+  const bool lose = losses.load() > 0 && losses.fetch_sub(1) > 0;
+  auto rows = co_await call.db().run(lose ? ends_its_connection : reads_one, {}, call.request.deadline);
+  if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+  co_return http::Answer::json("{}");
+}
+
+/// Raises what PostgreSQL raises when a file cannot grow.
+const pg::Statement finds_no_space{"test.finds_no_space", pg::Rowcount::exec, false,
+                                   "do $$ begin raise exception using errcode = '53100', message = 'could not extend file'; end $$"};
+
+Task<Result<http::Answer>> finds_the_disk_full(Call& call) {
+  auto done = co_await call.db().run(finds_no_space, {}, call.request.deadline);
+  if (!done) co_return tl::make_unexpected(std::move(done.error()));
+  co_return http::Answer::json("{}");
+}
+
 void mount_probes(http::Router& router, Gatekeeper& gate) {
   static const Operation operations[] = {
       {http::Method::get, "/v1/probes/scope", "probe_scope", scope_probe},
       {http::Method::post, "/v1/probes/slow", "probe_slow", slow_write, {.everybody = true}},
       {http::Method::get, "/v1/probes/flood", "probe_flood", flood, {.everybody = true}},
       {http::Method::get, "/v1/probes/hasty", "probe_hasty", shown, {.everybody = true, .time_limit = Millis(300)}},
+      {http::Method::get, "/v1/probes/lossy", "probe_lossy_read", loses_connections, {.everybody = true}},
+      {http::Method::post, "/v1/probes/lossy", "probe_lossy_write", loses_connections, {.everybody = true}},
+      {http::Method::post, "/v1/probes/full", "probe_full", finds_the_disk_full, {.everybody = true}},
       {http::Method::get, "/v1/probes/{customer_id}", "probe_views", shown, {.views = "customer", .everybody = true}},
   };
   gate.mount(router, operations);
@@ -309,6 +335,32 @@ TEST(auth, whoever_asks_too_often_is_told_to_slow_down) {
   EXPECT_EQ(slow.code(), "RATE_LIMITED");
   EXPECT_EQ(slow.header("Retry-After"), "1");
   EXPECT_EQ(server.as("operator2").get("/v1/session").status, 200);
+}
+
+TEST(auth, a_read_that_lost_its_connection_is_asked_again_and_its_outcome_is_never_unknown) {
+  TestServer server({mount_probes});
+  auto op = server.as("operator");
+  losses = 1;
+  EXPECT_EQ(op.get("/v1/probes/lossy").status, 200);
+  EXPECT_EQ(losses, 0);
+  losses = 2;
+  auto twice = op.get("/v1/probes/lossy");
+  EXPECT_EQ(twice.status, 503);
+  EXPECT_EQ(twice.code(), "UNAVAILABLE");
+  EXPECT_NE(twice.header("Retry-After"), "");
+  EXPECT_EQ(losses, 0);
+  // A write is not sent twice, and nobody knows whether it stands.
+  losses = 1;
+  EXPECT_EQ(op.post("/v1/probes/lossy").code(), "OUTCOME_UNKNOWN");
+  EXPECT_EQ(losses, 0);
+}
+
+TEST(auth, a_database_without_space_says_so) {
+  TestServer server({mount_probes});
+  auto full = server.as("operator").post("/v1/probes/full");
+  EXPECT_EQ(full.status, 503) << full.text;
+  EXPECT_EQ(full.code(), "DISK_FULL");
+  EXPECT_EQ(full.header("Retry-After"), "60");
 }
 
 // Rights -------------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,23 @@ std::optional<Error> foreign(const http::Request& request, const Config& config)
 
 Principal nobody() { return {}; }
 
+/// Runs a read, and once more when it lost its connection: it changed nothing, so nothing about it can be unknown.
+Task<Result<http::Answer>> answer_read(const Operation& operation, Call& call) {
+  static auto& again = metrics::counter("enishi_pg_retries_total", "Statements sent again", {{"reason", "read_lost"}});
+  for (int attempt = 1;; ++attempt) {
+    std::string lost;
+    try {
+      co_return co_await operation.handler(call);
+    } catch (const pg::ConnectionLost& e) {
+      lost = e.what();
+    } catch (const pg::OutcomeUnknown& e) {
+      lost = e.what();
+    }
+    if (attempt == 2) throw pg::Unavailable(lost);
+    again.add();
+  }
+}
+
 }  // namespace
 
 /// What a shard keeps to itself.
@@ -134,6 +151,9 @@ std::optional<Error> map_exception(const std::exception_ptr& thrown) {
         "The connection to the database was lost while it committed: look whether the change is there, or repeat it with the same "
         "Idempotency-Key.";
     log_warning("outcome of a commit unknown", {{"reason", e.what()}});
+  } catch (const pg::Exhausted& e) {
+    out = e.error;
+    log_error("the database cannot do it now", {{"code", out.code}, {"reason", e.what()}});
   } catch (const pg::Unavailable& e) {
     out.code = "UNAVAILABLE";
     out.detail = "The database cannot be reached now; nothing was changed. Try again in a moment.";
@@ -229,7 +249,8 @@ Task<Result<http::Answer>> Gate::enter(const Mounted* mounted, http::Request& re
   }
 
   Call call(*this, request, operation, known->who, scope, std::move(key));
-  auto answer = co_await operation.handler(call);
+  auto answering = reads(request) ? answer_read(operation, call) : operation.handler(call);
+  auto answer = co_await std::move(answering);
   if (!answer && (reads(request) || operation.traits.open)) answer.error() = once_more(std::move(answer.error()));
   if (!answer && answer.error().code == "IDEMPOTENCY_REPLAY") {
     auto stored = co_await stored_answer(call);

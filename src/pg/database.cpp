@@ -58,7 +58,7 @@ Task<Result<Rows>> Database::read(const Statement& statement, Params params, Dea
     case Request::End::timed_out:
       throw TimedOut(std::string(statement.name) + ": not answered within its deadline");
     default:
-      throw Unavailable(impl->last_error.empty() ? std::string("no connection to PostgreSQL in time") : impl->last_error);
+      refuse_connection(impl->last_error.empty() ? std::string("no connection to PostgreSQL in time") : impl->last_error);
   }
   statement.seconds().observe(std::chrono::duration<double>(steady_now() - began).count());
   const auto* result = request->result.get();

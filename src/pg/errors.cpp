@@ -58,7 +58,41 @@ Error rule(std::string_view sqlstate, std::string_view message, std::string_view
   return made(kind, constraint.empty() ? code : constraint, std::string(message), object_of(detail));
 }
 
+struct Lack {
+  std::string_view sqlstate;
+  const char* code;
+  const char* detail;
+  int retry_after;  ///< seconds: a disk is not made free in one
+};
+constexpr Lack too_many{"53300", "TOO_MANY_CONNECTIONS",
+                        "PostgreSQL takes no more connections now; nothing was changed. Try again in a moment; if it stays so, an "
+                        "administrator raises max_connections or lowers what others use.",
+                        5};
+constexpr Lack lacks[] = {
+    {"53100", "DISK_FULL",
+     "The database's disk is full; nothing was changed. Reading goes on; an administrator has to free space on it before anything can be "
+     "stored.",
+     60},
+    {"53200", "OUT_OF_MEMORY", "The database has no memory left for this; nothing was changed. Try again in a moment.", 10},
+    too_many,
+    {"25006", "READ_ONLY",
+     "The database can only be read now; nothing was changed. It is a standby, its backups have been out of reach for too long, or an "
+     "administrator set it so; try again in a moment.",
+     10},
+};
+
+[[noreturn]] void lacking(const Lack& what, const std::string& said) {
+  throw Exhausted({Kind::unavailable, what.code, what.detail, {}, {}, what.retry_after}, said);
+}
+
 }  // namespace
+
+void refuse_connection(const std::string& said) {
+  // libpq 15 keeps the SQLSTATE of a refused connection to itself; these are PostgreSQL's own sentences for 53300.
+  for (const auto* sentence : {"too many clients already", "remaining connection slots are reserved", "too many connections for"})
+    if (said.find(sentence) != std::string::npos) lacking(too_many, said);
+  throw Unavailable(said);
+}
 
 Error to_error(std::string_view sqlstate, std::string_view message, std::string_view detail, std::string_view constraint) {
   const auto group = sqlstate.substr(0, 2);
@@ -91,7 +125,9 @@ Error to_error(std::string_view sqlstate, std::string_view message, std::string_
   if (sqlstate == "57014") throw TimedOut(said);
   if (sqlstate.empty()) throw ConnectionLost(std::string(message));
   if (group == "08" || group == "57" || sqlstate == "25P03") throw ConnectionLost(said);
-  if (group == "53" || group == "58" || sqlstate == "25006") throw Unavailable(said);
+  for (const auto& what : lacks)
+    if (sqlstate == what.sqlstate) lacking(what, said);
+  if (group == "53" || group == "58") throw Unavailable(said);
   // Text of `raise exception` may hold a customer's data, and exceptions are logged.
   Broken broken(group == "P0" ? std::string(sqlstate) : said);
   broken.message = message;

@@ -22,6 +22,12 @@ struct Unavailable : std::runtime_error {
 struct ConnectionLost : Unavailable {
   using Unavailable::Unavailable;
 };
+/// PostgreSQL answers, and lacks what it needs: `error` is DISK_FULL, OUT_OF_MEMORY, TOO_MANY_CONNECTIONS or READ_ONLY, with the way out
+/// and when to ask again.
+struct Exhausted : Unavailable {
+  Exhausted(Error e, const std::string& said) : Unavailable(said), error(std::move(e)) {}
+  Error error;
+};
 /// A statement was not answered within its deadline or statement_timeout; it was cancelled and rolled back.
 struct TimedOut : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -48,8 +54,10 @@ struct Broken : std::runtime_error {
 
 /// The Error a failed result stands for. `code` is the rule's name, or UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION, CHECK_VIOLATION (with the
 /// constraint's name in `extra`), EXCLUSION_VIOLATION, NOT_NULL_VIOLATION, VALUE_INVALID, SERIALIZATION_FAILURE, LOCKED, GATE_SHUT,
-/// LEGACY_OWNED. Throws Unavailable, TimedOut or Broken for what is no answer about the data.
+/// LEGACY_OWNED. Throws Unavailable, Exhausted, TimedOut or Broken for what is no answer about the data.
 Error to_error(const pg_result* failed);
+/// Why a connection could not be made, thrown: Exhausted when all of the server's are taken, else Unavailable.
+[[noreturn]] void refuse_connection(const std::string& said);
 /// The same from its parts, for tests.
 Error to_error(std::string_view sqlstate, std::string_view message, std::string_view detail, std::string_view constraint);
 

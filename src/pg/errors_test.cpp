@@ -50,9 +50,35 @@ TEST(SqlStates, of_constraints_name_them_and_no_value) {
 
 TEST(SqlStates, that_are_no_answer_about_the_data_are_thrown) {
   EXPECT_THROW(to_error("57014", "", "", ""), TimedOut);
-  for (const char* state : {"57P01", "57P02", "57P03", "08006", "53300", "53100", "53200", "25006"})
+  for (const char* state : {"57P01", "57P02", "57P03", "08006", "53000", "58030", "53300", "53100", "53200", "25006"})
     EXPECT_THROW(to_error(state, "", "", ""), Unavailable);
   for (const char* state : {"42601", "42501", "42P01", "XX000", "0A000"}) EXPECT_THROW(to_error(state, "", "", ""), Broken);
+}
+
+TEST(SqlStates, of_a_database_that_answers_and_cannot_do_it_say_what_it_lacks) {
+  const auto lacking = [](auto act) -> Error {
+    try {
+      act();
+    } catch (const Exhausted& e) {
+      return e.error;
+    } catch (const Unavailable&) {
+      return {Kind::unavailable, "UNAVAILABLE", "", {}, {}, 0};
+    }
+    return {};
+  };
+  for (const auto& [state, code] : {std::pair{"53100", "DISK_FULL"}, std::pair{"53200", "OUT_OF_MEMORY"},
+                                    std::pair{"53300", "TOO_MANY_CONNECTIONS"}, std::pair{"25006", "READ_ONLY"}}) {
+    const auto error = lacking([&] { (void)to_error(state, "said", "", ""); });
+    EXPECT_EQ(error.code, code);
+    EXPECT_EQ(error.kind, Kind::unavailable);
+    EXPECT_GT(error.retry_after, 0) << code;
+  }
+  // A refused connection says only its sentence.
+  const auto refused = [&](const char* said) { return lacking([&] { refuse_connection(said); }).code; };
+  EXPECT_EQ(refused("connection to server failed: FATAL:  sorry, too many clients already"), "TOO_MANY_CONNECTIONS");
+  EXPECT_EQ(refused("FATAL:  remaining connection slots are reserved for non-replication superuser connections"), "TOO_MANY_CONNECTIONS");
+  EXPECT_EQ(refused("FATAL:  too many connections for role \"enishi\""), "TOO_MANY_CONNECTIONS");
+  EXPECT_EQ(refused("connection refused"), "UNAVAILABLE");
 }
 
 TEST(SqlStates, of_a_raise_without_one_keep_its_text_out_of_the_exception) {

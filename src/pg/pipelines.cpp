@@ -29,6 +29,8 @@ Error answer_of(const PGresult* failed, std::string_view statement) {
     throw TimedOut(of + e.what());
   } catch (const ConnectionLost& e) {
     throw ConnectionLost(of + e.what());
+  } catch (const Exhausted& e) {
+    throw Exhausted(e.error, of + e.what());
   } catch (const Unavailable& e) {
     throw Unavailable(of + e.what());
   }

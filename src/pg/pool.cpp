@@ -82,7 +82,7 @@ Task<std::shared_ptr<Link>> Database::Impl::take(Deadline deadline) {
   co_await suspend(waiter->resume);
   waiting_for_lease().add(-1);
   if (waiter->link) co_return std::move(waiter->link);
-  throw Unavailable(last_error.empty() ? std::string("no connection to PostgreSQL was free in time") : last_error);
+  refuse_connection(last_error.empty() ? std::string("no connection to PostgreSQL was free in time") : last_error);
 }
 
 void Database::Impl::give_back(std::shared_ptr<Link> link) {

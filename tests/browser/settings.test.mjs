@@ -193,6 +193,37 @@ test("from an area by postal code over an appraiser's skills and hours to visit 
   await slot.getByText("0 / 5").waitFor();
 });
 
+test("hours that a booked visit needs are taken away only after the visit was shown", async () => {
+  const kimono = await ok(admin.post("/v1/item-categories", { code: "test-kimono", name_ja: "試しの着物", name_en: "Trial kimono" }));
+  const source = await ok(admin.post("/v1/media-sources", { code: "test-doubt", name: "試し" }));
+  const area = await ok(admin.post("/v1/service-areas", { name: "横浜", postal_prefixes: ["220"] }));
+  let appraiser = await ok(admin.post("/v1/appraisers", { display_name: "査定員 去", area_ids: [area.id] }));
+  const date = day(2), at = (hour) => `${date}T${hour}:00+09:00`;
+  appraiser = await ok(admin.post(`/v1/appraisers/${appraiser.id}/hours`, { day: date, from_time: "09:00", to_time: "18:00" }));
+  const slot = await ok(admin.post("/v1/visit-slots", { service_area_id: area.id, starts_at: at("10:00"), ends_at: at("12:00"), capacity: 1 }));
+  const lead = await ok(admin.post("/v1/inquiries", { media_source_id: source.id, channel: "OTHER", customer_initiated: false,
+    customer: { display_name: "訪問 待子", phones: [{ raw: "090-7777-0001" }], addresses: [{ postal_code: "2200001", street: "1-1" }] } }));
+  const inquiry_id = lead.inquiry.id, customer = await ok(admin.get(`/v1/customers/${lead.inquiry.customer_id}`));
+  const now = new Date().toISOString();
+  const request = await ok(admin.post("/v1/solicitation-requests", { inquiry_id, scope: "PURCHASE", category_ids: [kimono.id], verbatim: "見に来て", disclosed_at: now, willingness_confirmed_at: now }));
+  const visit = await ok(admin.post("/v1/appointments", { state: "BOOKED", inquiry_id, slot_id: slot.id, appraiser_id: appraiser.id, address_id: customer.addresses[0].id, solicitation_request_id: request.id, category_ids: [kimono.id] }));
+
+  const page = await settings("appraisers");
+  await page.locator("[data-appraiser='査定員 去']").getByRole("button", { name: "査定員 去" }).click();
+  const hours = page.locator(`[data-hours='${date} 09:00-18:00']`);
+  await hours.getByRole("button").click();
+  const dialog = page.getByRole("dialog");
+  await dialog.locator("[data-doubt]", { hasText: "訪問 待子" }).waitFor();
+  await dialog.getByRole("button", { name: "やめる" }).click();
+  await dialog.waitFor({ state: "detached" });
+  assert.equal((await ok(admin.get(`/v1/appraisers/${appraiser.id}`))).hours.length, 1);
+  await hours.getByRole("button").click();
+  await dialog.locator("[data-despite]").click();
+  await hours.waitFor({ state: "detached" });
+  assert.equal((await ok(admin.get(`/v1/appointments/${visit.id}`))).state, "BOOKED");
+  browser.check(["409"]);
+});
+
 test("a custom field is defined, filled in on the customer's page, and checked by its kind", async () => {
   const page = await settings("fields");
   const dialog = await add(page);

@@ -154,7 +154,7 @@ class World {
     }
     auto d = draw(Of::inquiry, i);
     const auto r = d.below(100);
-    if (received(i) > o.until - kDay && r < 70) return Stage::NEW;
+    if (!callable(i) || (received(i) > o.until - kDay && r < 70)) return Stage::NEW;
     return r < 6 ? Stage::NEW : r < 18 ? Stage::IN_PROGRESS : r < 34 ? Stage::NURTURING : r < 90 ? Stage::LOST : Stage::INVALID;
   }
   [[nodiscard]] std::int64_t team_of(std::int64_t i) const { return draw(Of::team, i).below(teams); }
@@ -172,6 +172,17 @@ class World {
     const auto day = local / kDay + (of_day >= 20 * 3600 ? 1 : 0);
     return day * kDay - kJapan + 9 * 3600 + d.below(2 * 3600);
   }
+  /// When a lead of today is called: at once, or in the morning; an hour before the contact hours end at the latest, so that more calls may
+  /// follow.
+  [[nodiscard]] std::int64_t first_call(std::int64_t i) const {
+    const auto local = received(i) + 60 + kJapan;
+    const auto of_day = local % kDay, midnight = local - of_day - kJapan;
+    if (of_day < 8 * 3600) return midnight + 9 * 3600;
+    return of_day < 20 * 3600 ? local - kJapan : midnight + kDay + 9 * 3600;
+  }
+  static constexpr std::int64_t call_every = 680, most_calls = 5;
+  /// Whether there was time to call somebody about this lead; the others are NEW.
+  [[nodiscard]] bool callable(std::int64_t i) const { return first_call(i) + call_every * (most_calls + 1) < o.until; }
   [[nodiscard]] int calls_of(std::int64_t i) const {
     auto d = draw(Of::call, -i);
     switch (stage(i)) {
@@ -217,7 +228,7 @@ class World {
     const auto places = appraisers_per_area * bands_a_day;
     const auto today = (o.until + kJapan) / kDay;
     for (std::int64_t i = 1; i <= inquiries; ++i) {
-      if (!draw(Of::slot, -i).percent(18)) continue;
+      if (!draw(Of::slot, -i).percent(18) || !callable(i)) continue;
       const auto a = town_of(customer_of(i)).area;
       auto day = (received(i) + kJapan) / kDay - (today - past_days) + 1 + draw(Of::slot, -i - inquiries).below(6);
       for (int tries = 0; tries < 4 && day < days; ++tries, ++day) {
@@ -409,7 +420,7 @@ std::vector<Table> tables(const World& w) {
                      row << nullptr;
                    switch (s) {
                      case Stage::NEW:
-                       row << "CALL" << stamp(at);
+                       row << "CALL" << stamp(at + 300);
                        break;
                      case Stage::IN_PROGRESS:
                        row << "CALLBACK" << stamp(World::business(w.o.until - 2 * kDay + d.below(5 * kDay), d));
@@ -456,7 +467,7 @@ std::vector<Table> tables(const World& w) {
            auto d = w.draw(Of::call, i * 8 + k);
            const auto window = std::max<std::int64_t>(3600, w.o.until - w.received(i) - 3600);
            auto start = World::business(w.received(i) + 120 + window * k / n + d.below(std::max<std::int64_t>(60, window / n / 2)), d);
-           if (start > w.o.until - 900) start = w.received(i) + 60 + k * 700;  // a lead of today: called at once
+           if (start > w.o.until - 900) start = w.first_call(i) + k * World::call_every;  // a lead of today
            const bool last = k == n - 1;
            const auto r = d.below(100);
            std::string_view outcome = r < 45 ? "NO_ANSWER" : r < 55 ? "BUSY" : r < 70 ? "VOICEMAIL" : r < 92 ? "CALLBACK" : "THIRD_PARTY";
@@ -515,7 +526,7 @@ std::vector<Table> tables(const World& w) {
                    int priority = 0;
                    (void)d.below(10);
                    if (s == Stage::NEW)
-                     kind = "FIRST_CALL", priority = 900, due = w.received(i);
+                     kind = "FIRST_CALL", priority = 900, due = w.received(i) + 300;
                    else if (s == Stage::IN_PROGRESS)
                      kind = "CALLBACK", priority = 800, due = World::business(w.o.until - 2 * kDay + d.below(5 * kDay), d);
                    else if (s == Stage::NURTURING)
@@ -530,7 +541,7 @@ std::vector<Table> tables(const World& w) {
                      row << w.id(Of::appointment, i, w.received(i));
                    else
                      row << nullptr;
-                   row << kind << (due <= w.o.until ? "READY" : "SCHEDULED") << priority << stamp(due);
+                   row << kind << (due <= w.o.until || s == Stage::NEW ? "READY" : "SCHEDULED") << priority << stamp(due);
                    if (s == Stage::NEW || d.percent(70))
                      row << nullptr;
                    else

@@ -55,6 +55,7 @@ struct Calls : ::testing::Test {
   std::string hold() {
     server.sql(
         "insert into service_area (id, name) values ('01900000-0000-7000-8000-0000000000b1', 'Area');"
+        "insert into service_area_postal (service_area_id, postal_prefix) values ('01900000-0000-7000-8000-0000000000b1', '100');"
         "insert into appraiser (id, display_name) values ('01900000-0000-7000-8000-0000000000b2', 'A');"
         "insert into appraiser_hours (id, appraiser_id, weekday, from_time, to_time) select new_id(), "
         "'01900000-0000-7000-8000-0000000000b2', g, '00:00', '24:00' from generate_series(0, 6) g;"
@@ -124,6 +125,20 @@ TEST_F(Calls, from_lead_to_callback_to_visit) {
   EXPECT_EQ(server.value("select bool_and(actor = 'user:" + op.user.str() +
                          "') from history where table_name in ('call_attempt', 'call_task') and op = 'UPDATE'"),
             "t");
+}
+
+TEST_F(Calls, nobody_is_dialled_without_a_number) {
+  lead();
+  server.sql("update customer_phone set e164 = null, raw = 'sister knows'");
+  auto task = op.post("/v1/call-tasks/claim");
+  ASSERT_EQ(task.status, 200) << task.text;
+  auto refused = op.post("/v1/calls", {{"task_id", task.string("/id")}});
+  EXPECT_EQ(refused.status, 422) << refused.text;
+  EXPECT_EQ(refused.code(), "PHONE_MISSING");
+  EXPECT_EQ(refused.string("/customer_id"), customer);
+  EXPECT_EQ(server.value("select state || ' ' || (select count(*) from call_attempt) from call_task"), "ASSIGNED 0");
+  server.sql("update customer_phone set e164 = '+819012345678'");
+  EXPECT_EQ(op.post("/v1/calls", {{"task_id", task.string("/id")}}).status, 201);
 }
 
 TEST_F(Calls, between_the_talk_and_its_outcome_the_task_is_wrapped_up) {

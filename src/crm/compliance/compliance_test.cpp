@@ -105,7 +105,9 @@ TEST(Bans, a_ban_holds_in_plain_sql_as_the_application) {
 
   // An appointment that is right in everything else.
   co.server.sql(
-      "insert into service_area (id, name) values ('" + banned + "', 'A'); insert into appraiser (id, display_name) values ('" + banned +
+      "insert into service_area (id, name) values ('" + banned +
+      "', 'A'); insert into service_area_postal (service_area_id, postal_prefix) values ('" + banned +
+      "', '100'); insert into appraiser (id, display_name) values ('" + banned +
       "', 'Taro');"
       "insert into appraiser_hours (id, appraiser_id, weekday, from_time, to_time) select new_id(), '" +
       banned +
@@ -152,7 +154,9 @@ TEST(Bans, a_ban_holds_in_plain_sql_as_the_application) {
 TEST(Bans, a_ban_after_the_booking_leaves_only_calling_off) {
   Company co;
   const auto c = co.customer("+81312345678", "1-2-3");
-  co.server.sql("insert into service_area (id, name) values ('" + c + "', 'A'); insert into appraiser (id, display_name) values ('" + c +
+  co.server.sql("insert into service_area (id, name) values ('" + c +
+                "', 'A'); insert into service_area_postal (service_area_id, postal_prefix) values ('" + c +
+                "', '100'); insert into appraiser (id, display_name) values ('" + c +
                 "', 'Taro');"
                 "insert into appraiser_hours (id, appraiser_id, weekday, from_time, to_time) select new_id(), '" +
                 c +

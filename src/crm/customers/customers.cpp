@@ -64,12 +64,19 @@ Answering why_not(auth::Call& call, const pg::Statement& statement, Uuid id, std
   co_return auth::version_mismatch(current);
 }
 
-Answering change(auth::Call& call, const pg::Statement& statement, pg::Params params, std::string_view table,
-                 const pg::Statement& diagnosis, Uuid id, std::int64_t version, const char* used_code = "", const char* used_detail = "") {
-  auto done = co_await call.write(statement, std::move(params));
+Answering change(auth::Call& call, std::vector<pg::Step> steps, std::string_view table, const pg::Statement& diagnosis, Uuid id,
+                 std::int64_t version, const char* used_code = "", const char* used_detail = "") {
+  auto done = co_await call.write(std::move(steps));
   if (!done) co_return tl::make_unexpected(explain(std::move(done.error()), table));
   if (*done) co_return std::move(**done);
   co_return co_await why_not(call, diagnosis, id, version, used_code, used_detail);
+}
+
+Answering change(auth::Call& call, const pg::Statement& statement, pg::Params params, std::string_view table,
+                 const pg::Statement& diagnosis, Uuid id, std::int64_t version, const char* used_code = "", const char* used_detail = "") {
+  std::vector<pg::Step> steps;
+  steps.push_back({statement, std::move(params)});
+  return change(call, std::move(steps), table, diagnosis, id, version, used_code, used_detail);
 }
 
 /// A new child: no row means that the customer is not there for the caller.
@@ -106,8 +113,10 @@ Answering update(auth::Call& call, Uuid id, std::int64_t version, CustomerChange
 }
 
 Answering hide(auth::Call& call, Uuid id, std::int64_t version) {
-  co_return co_await change(call, statements::hide_customer, pg::params(id, version, call.rights()), "customer",
-                            statements::why_not_customer, id, version, "CUSTOMER_HAS_OPEN_WORK",
+  std::vector<pg::Step> steps;
+  steps.push_back({statements::lock_to_hide, pg::params(id)});
+  steps.push_back({statements::hide_customer, pg::params(id, version, call.rights())});
+  co_return co_await change(call, std::move(steps), "customer", statements::why_not_customer, id, version, "CUSTOMER_HAS_OPEN_WORK",
                             "There are calls or visits to come for this customer; cancel or finish them first.");
 }
 

@@ -220,6 +220,10 @@ with done as (
   returning c.id, c.display_name, c.kana, c.birth_date, c.notes, c.flags, c.custom, c.owner_id, c.team_id, c.version, c.created_at, c.updated_at)
 select answer(200, to_json(d), d.version::text) as body, d.version::text as etag from done d
 
+-- First step of hiding somebody: whoever begins something with them at this moment comes before or after.
+-- name: lock_to_hide :exec
+select lock_to_hide($1::uuid)
+
 -- name: hide_customer :optional
 -- Hiding somebody who is to be called or visited would lose the work: that comes first.
 with done as (
@@ -228,6 +232,7 @@ with done as (
     and ($3::text = 'all' or $3 = 'own' and c.owner_id = $4::uuid or $3 = 'team' and c.team_id = any ($5::uuid[]))
     and not exists (select from call_task k where k.customer_id = c.id and k.state in ('SCHEDULED', 'READY', 'ASSIGNED', 'IN_CALL', 'WRAP_UP'))
     and not exists (select from appointment v where v.customer_id = c.id and v.state in ('HELD', 'BOOKED', 'CONFIRMED', 'EN_ROUTE', 'ARRIVED'))
+    and not exists (select from open_call o join call_attempt a on a.id = o.call_attempt_id where a.customer_id = c.id)
   returning c.id, c.version, c.deleted_at)
 select answer(200, to_json(d), d.version::text) as body, d.version::text as etag from done d
 
@@ -235,6 +240,7 @@ select answer(200, to_json(d), d.version::text) as body, d.version::text as etag
 -- (id, scope, user, teams): version, open work. No row: there is none for the caller.
 select c.version, exists (select from call_task k where k.customer_id = c.id and k.state in ('SCHEDULED', 'READY', 'ASSIGNED', 'IN_CALL', 'WRAP_UP'))
        or exists (select from appointment v where v.customer_id = c.id and v.state in ('HELD', 'BOOKED', 'CONFIRMED', 'EN_ROUTE', 'ARRIVED'))
+       or exists (select from open_call o join call_attempt a on a.id = o.call_attempt_id where a.customer_id = c.id)
   from customer c
  where c.id = $1 and c.deleted_at is null and ($2::text = 'all' or $2 = 'own' and c.owner_id = $3::uuid or $2 = 'team' and c.team_id = any ($4::uuid[]))
 

@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "auth/testing.hpp"
 #include "crm/customers/postal_towns.hpp"
 #include "crm/customers/routes.hpp"
 #include "crm/history/routes.hpp"
 #include "crm/masters/routes.hpp"
+#include "pg/database.hpp"
 
 namespace enishi::crm::customers {
 namespace {
@@ -145,6 +148,137 @@ TEST_F(Customers, deleting_hides_and_open_work_comes_first) {
   EXPECT_EQ(op.get("/v1/customers/" + id).status, 404);
   EXPECT_EQ(boss.del("/v1/customers/" + id, {{"If-Match", "\"2\""}}).status, 404);
   EXPECT_EQ(server.value("select count(*) from customer where deleted_at is not null"), "1");
+}
+
+/// A transaction that stays open beside what the server and other connections do.
+class Open {
+ public:
+  explicit Open(const TestServer& server) : db_(shard_, offload_, config(server)), lease_(run(db_.lease())) { run(lease_.begin(limit_)); }
+  void sql(const std::string& text) {
+    auto done = run(lease_.script(text, limit_));
+    if (!done) throw std::runtime_error(done.error().detail);
+  }
+  void commit() { run(lease_.commit(limit_)); }
+
+ private:
+  static pg::Config config(const TestServer& server) {
+    pg::Config out;
+    out.conninfo = server.fresh().conninfo();
+    return out;
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return run_task(shard_.context(), std::move(task));
+  }
+  Deadline limit_ = Deadline::in(Millis(60000));
+  Shard shard_{8};
+  Offload offload_{1, 8};
+  pg::Database db_;
+  pg::Lease lease_;
+};
+
+/// Until somebody waits for an advisory lock in this database.
+void until_one_waits(const TestServer& server) {
+  for (int i = 0; i < 2000; ++i) {
+    if (server.value("select count(*) from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database() and "
+                     "l.locktype = 'advisory' and not l.granted") != "0")
+      return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  FAIL() << "nobody waits";
+}
+
+/// Everything that begins something with a customer, and what stands before it; $ is the customer's id, and that of an inquiry of theirs.
+const std::string beginnings[] = {
+    "insert into inquiry (id, customer_id, media_source_id, channel) select new_id(), '$', id, 'FILE' from media_source limit 1",
+    "insert into call_task (id, customer_id, kind, state, priority, due_at) values (new_id(), '$', 'CALLBACK', 'SCHEDULED', 1, now() + "
+    "interval '1 day')",
+    "insert into call_task (id, customer_id, kind, state, priority, due_at) values (new_id(), '$', 'CALLBACK', 'READY', 1, now())",
+    "insert into call_attempt (id, direction, customer_id, operator_id) select new_id(), 'INBOUND', '$', id from app_user where login = "
+    "'operator'",
+    "insert into appointment (id, customer_id, inquiry_id, slot_id, appraiser_id, state, starts_at, ends_at, hold_expires_at) select "
+    "new_id(), '$', "
+    "'$', s.id, a.id, 'HELD', s.starts_at, s.ends_at, 'infinity' from visit_slot s, appraiser a",
+};
+std::string with_customer(std::string text, const std::string& id) {
+  for (std::size_t at = text.find('$'); at != std::string::npos; at = text.find('$', at)) text.replace(at, 1, id);
+  return text;
+}
+
+struct HiddenCustomers : Customers {
+  HiddenCustomers() {
+    server.open_all_hours();
+    server.sql(
+        "insert into media_source (id, code, name) values (new_id(), 'web', 'Web'); insert into service_area (id, name) values (new_id(), "
+        "'A');"
+        "insert into appraiser (id, display_name) values (new_id(), 'Taro');"
+        "insert into appraiser_hours (id, appraiser_id, weekday, from_time, to_time) select new_id(), a.id, d, '00:00', '24:00' from "
+        "appraiser "
+        "a, generate_series(0, 6) d;"
+        "insert into visit_slot (id, service_area_id, starts_at, ends_at, capacity) select new_id(), id, date_trunc('hour', now()) + "
+        "interval "
+        "'30 hours', date_trunc('hour', now()) + interval '31 hours', 9 from service_area");
+  }
+  /// A customer with an inquiry of the same id.
+  std::string somebody() {
+    const auto id = make().string("/id");
+    server.sql("insert into inquiry (id, customer_id, media_source_id, channel) select '" + id + "', '" + id +
+               "', id, 'FILE' from media_source");
+    return id;
+  }
+};
+
+TEST_F(HiddenCustomers, are_begun_nothing_with) {
+  const auto id = somebody();
+  ASSERT_EQ(server.as("supervisor").del("/v1/customers/" + id, {{"If-Match", "\"1\""}}).status, 200);
+  for (const auto& beginning : beginnings) {
+    try {
+      server.sql(with_customer(beginning, id));
+      ADD_FAILURE() << beginning;
+    } catch (const std::runtime_error& e) {
+      EXPECT_NE(std::string(e.what()).find("is hidden"), std::string::npos) << beginning << ": " << e.what();
+    }
+  }
+}
+
+TEST_F(HiddenCustomers, and_a_beginning_at_the_same_moment_come_one_after_the_other) {
+  auto boss = server.as("supervisor");
+  for (const auto& beginning : beginnings) {
+    // The beginning is first and commits while somebody hides: what has begun is seen.
+    const auto busy = somebody();
+    {
+      Open first(server);
+      first.sql(with_customer(beginning, busy));
+      Reply hidden;
+      std::thread hides([&] { hidden = boss.del("/v1/customers/" + busy, {{"If-Match", "\"1\""}}); });
+      until_one_waits(server);
+      first.commit();
+      hides.join();
+      if (beginning.find("into inquiry") != std::string::npos)
+        EXPECT_EQ(hidden.status, 200) << hidden.text;  // a lead without a call to come is hidden with its customer
+      else
+        EXPECT_EQ(hidden.code(), "CUSTOMER_HAS_OPEN_WORK") << beginning << ": " << hidden.text;
+    }
+    server.sql(
+        "update appointment set state = 'CANCELLED', cancelled_by = 'COMPANY', cancel_reason = 'x' where state = 'HELD'; "
+        "update call_attempt set ended_at = now(), outcome = 'ABANDONED' where ended_at is null");
+    // Hiding is first: whoever begins waits, and is refused.
+    const auto leaving = somebody();
+    Open first(server);
+    first.sql("select lock_to_hide('" + leaving + "'); update customer set deleted_at = now() where id = '" + leaving + "'");
+    std::string said = "nothing";
+    std::thread begins([&] {
+      try {
+        server.sql(with_customer(beginning, leaving));
+      } catch (const std::runtime_error& e) {
+        said = e.what();
+      }
+    });
+    until_one_waits(server);
+    first.commit();
+    begins.join();
+    EXPECT_NE(said.find("is hidden"), std::string::npos) << beginning << ": " << said;
+  }
 }
 
 TEST_F(Customers, a_shared_phone_pops_everybody_and_says_who_is_banned) {

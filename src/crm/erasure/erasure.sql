@@ -1,5 +1,9 @@
 -- People erased by law: what db/migrations/0022_records.sql makes of it.
 
+-- First step of an erasure: whoever begins something with the person at this moment comes before or after.
+-- name: lock_person :exec
+select lock_to_hide($1::uuid)
+
 -- name: erase_customer :one
 -- (id, customer, reason, mask)
 select answer(200, json_build_object('id', e.id, 'customer_id', e.customer_id, 'kind', e.kind, 'reason', e.reason, 'until', e.until, 'places', e.places,

@@ -23,7 +23,10 @@ Answering erase_customer(Call& call, Uuid customer) {
   const auto reason = in.text("reason", {.required = true, .min = 1, .max = 500});
   const auto mask = in.boolean("mask").value_or(false);
   if (auto bad = in.finish()) co_return *bad;
-  auto done = co_await call.write(sql::erasure::erase_customer, pg::params(id, customer, *reason, mask));
+  std::vector<pg::Step> steps;
+  steps.push_back({sql::erasure::lock_person, pg::params(customer)});
+  steps.push_back({sql::erasure::erase_customer, pg::params(id, customer, *reason, mask)});
+  auto done = co_await call.write(std::move(steps));
   co_return auth::answered(std::move(done), auth::not_found());
 }
 

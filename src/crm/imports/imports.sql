@@ -162,7 +162,7 @@ select e.id, e.customer_id, e.email, e.position from json_to_recordset($1::json)
 
 -- name: insert_inquiries :exec
 insert into inquiry (id, customer_id, media_source_id, channel, customer_initiated, external_ref, received_at, next_action, next_action_at, notes, custom, team_id)
-select i.id, i.customer_id, $2::uuid, 'FILE', $3::boolean, i.external_ref, i.received_at, 'CALL', now(), i.notes, i.custom, $4::uuid
+select i.id, i.customer_id, $2::uuid, 'FILE', $3::boolean, i.external_ref, i.received_at, 'CALL', first_call_due(), i.notes, i.custom, $4::uuid
   from json_to_recordset($1::json) as i (id uuid, customer_id uuid, external_ref text, received_at timestamptz, notes text, custom jsonb)
 
 -- name: insert_items :exec
@@ -173,7 +173,7 @@ select t.id, t.inquiry_id, t.item_category_id, t.description, t.position
 -- Whom a ban covers gets a task that is BLOCKED: the table's trigger sees to it.
 -- name: insert_first_calls :exec
 insert into call_task (id, customer_id, inquiry_id, kind, state, priority, due_at, team_id)
-select i.task_id, i.customer_id, i.id, 'FIRST_CALL', 'READY', p.priority, now(), $3::uuid
+select i.task_id, i.customer_id, i.id, 'FIRST_CALL', 'READY', p.priority, first_call_due(), $3::uuid
   from (select task_priority('FIRST_CALL', $2::uuid) as priority) p, json_to_recordset($1::json) as i (id uuid, customer_id uuid, task_id uuid)
 
 -- name: insert_rows :exec

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "auth/testing.hpp"
 #include "crm/csv/encoding.hpp"
 #include "crm/imports/routes.hpp"
@@ -17,7 +19,9 @@ constexpr const char* other_media = "01900000-0000-7000-8000-0000000000a2";
 
 /// A server, and a process beside it that runs imports when it is told to.
 struct Stage {
-  explicit Stage() : server({[](http::Router& router, auth::Gatekeeper& gate) { mount(router, gate); }}), db(shard, offload, config()) {
+  explicit Stage(unsigned shards = 1)
+      : server({[](http::Router& router, auth::Gatekeeper& gate) { mount(router, gate); }}, auth::testing::TestServer::quick(), shards),
+        db(shard, offload, config()) {
     server.sql(
         fmt::format("insert into media_source (id, code, name) values ('{}', 'web', 'Web'), ('{}', 'list', 'List')", media, other_media));
   }
@@ -100,6 +104,29 @@ TEST(imports, an_upload_tells_what_is_in_the_file_and_a_second_one_of_the_same_f
   EXPECT_EQ(again.status, 201);
   EXPECT_NE(again.string("/id"), made.string("/id"));
   EXPECT_EQ(mk.get("/v1/imports?limit=2").at("/items").as_array().size(), 2U);
+}
+
+TEST(imports, the_same_file_by_two_at_the_same_moment_is_one_import) {
+  Stage stage(2);
+  for (int round = 0; round < 10; ++round) {
+    const auto file = "電話番号,氏名\n090-1234-" + std::to_string(5000 + round) + ",山田 花子\n";
+    std::vector<Reply> replies(4);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < replies.size(); ++t)
+      threads.emplace_back([&, t] {
+        auto mk = stage.server.as("marketing");
+        replies[t] = stage.upload(mk, file);
+      });
+    for (auto& t : threads) t.join();
+    int made = 0;
+    for (const auto& reply : replies) {
+      ASSERT_EQ(reply.status / 100, 2) << reply.text;
+      made += reply.status == 201;
+      EXPECT_EQ(reply.string("/id"), replies[0].string("/id"));
+    }
+    EXPECT_EQ(made, 1);
+  }
+  EXPECT_EQ(stage.server.value("select count(*) from import_job"), "10");
 }
 
 TEST(imports, files_and_mappings_that_cannot_be_are_refused_with_every_mistake) {

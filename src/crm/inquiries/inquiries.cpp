@@ -44,6 +44,9 @@ Error explained(Error error, std::string_view table) {
             {{"/next_action", "NEXT_ACTION_REQUIRED", "required"}},
             {},
             0};
+  // A task that somebody planned at this moment, beside the one that the change promises.
+  if (error.code == "UNIQUE_VIOLATION" && error.extra.find("call_task_one_open") != std::string::npos)
+    return {Kind::conflict, "CHANGED_MEANWHILE", "Somebody changed it at the same moment; look again.", {}, {}, 0};
   return explain(std::move(error), table);
 }
 

@@ -21,18 +21,18 @@ select e.id, person.id, e.email, e.position from person, jsonb_to_recordset($4::
 -- name: insert_inquiry :exec
 with added as (
   insert into inquiry (id, customer_id, media_source_id, channel, customer_initiated, external_ref, received_at, next_action, next_action_at, notes, custom, owner_id, team_id)
-  select $1::uuid, c.id, $3::uuid, $4::text, $5::boolean, $6::text, coalesce($7::timestamptz, now()), 'CALL', now(), coalesce($8::text, ''), coalesce($9::jsonb, '{}'), $10::uuid, $11::uuid
+  select $1::uuid, c.id, $3::uuid, $4::text, $5::boolean, $6::text, coalesce($7::timestamptz, now()), 'CALL', first_call_due(coalesce($7, now())), coalesce($8::text, ''), coalesce($9::jsonb, '{}'), $10::uuid, $11::uuid
     from customer c where c.id = $2::uuid and c.deleted_at is null
   returning id)
 insert into inquiry_item (id, inquiry_id, item_category_id, description, quantity, position)
 select t.id, added.id, t.item_category_id, coalesce(t.description, ''), t.quantity, t.position
   from added, jsonb_to_recordset($12::jsonb) as t (id uuid, item_category_id uuid, description text, quantity integer, position integer)
 
--- The first call, ready at once. A statement of its own, after the inquiry has lifted the customer's own bans.
+-- The first call, ready at once and due by the rule's time. A statement of its own, after the inquiry has lifted the customer's own bans.
 -- name: first_call :one
 with task as (
   insert into call_task (id, customer_id, inquiry_id, kind, state, priority, due_at, owner_id, team_id)
-  select $2::uuid, i.customer_id, i.id, 'FIRST_CALL', 'READY', task_priority('FIRST_CALL', i.media_source_id), now(), i.owner_id, i.team_id
+  select $2::uuid, i.customer_id, i.id, 'FIRST_CALL', 'READY', task_priority('FIRST_CALL', i.media_source_id), i.next_action_at, i.owner_id, i.team_id
     from inquiry i where i.id = $1::uuid
   returning *),
 made as (
@@ -75,7 +75,7 @@ select i.version, i.stage from inquiry i
    and (within_scope($1::text, $2::uuid, $3::uuid[], i.owner_id, i.team_id)
         or exists (select from call_task k where k.assigned_to = $2 and k.state in ('ASSIGNED', 'IN_CALL', 'WRAP_UP') and k.inquiry_id = i.id))
 
--- Changes are a JSON object; a member that is absent leaves the column alone.
+-- Changes are a JSON object; a member that is absent leaves the column alone. A call that they promise gets its task.
 -- name: update_inquiry :optional
 with changed as (
   update inquiry i
@@ -89,21 +89,24 @@ with changed as (
      and (within_scope($1::text, $2::uuid, $3::uuid[], i.owner_id, i.team_id)
           or exists (select from call_task k where k.assigned_to = $2 and k.state in ('ASSIGNED', 'IN_CALL', 'WRAP_UP') and k.inquiry_id = i.id))
   returning i.*)
-select answer(200, row_to_json(changed), version::text) as body, version::text as etag from changed
+select answer(200, row_to_json(changed), version::text) as body, version::text as etag
+  from changed left join lateral promise_call(changed.id, $6 ?| array['next_action', 'next_action_at']) p on true
 
--- A stage without next action keeps the one it had.
+-- A stage without next action keeps the one it had; an action that waits for a moment, or promises one, comes with it.
 -- name: transition_inquiry :optional
 with changed as (
   update inquiry i
      set stage = $6::text, lost_reason = case when $6 = 'LOST' then $7::text else i.lost_reason end,
          invalid_reason = case when $6 = 'INVALID' then $7 else i.invalid_reason end,
          next_action = case when $6 in ('LOST', 'INVALID', 'CONTRACTED', 'NO_DEAL') then 'NONE' else coalesce($8::text, i.next_action) end,
-         next_action_at = case when $6 in ('LOST', 'INVALID', 'CONTRACTED', 'NO_DEAL') then null else coalesce($9::timestamptz, i.next_action_at) end
+         next_action_at = case when $6 in ('LOST', 'INVALID', 'CONTRACTED', 'NO_DEAL') then null when $8 in ('CALLBACK', 'NURTURE_CALL', 'WAIT') then $9::timestamptz
+                               else coalesce($9, i.next_action_at) end
    where i.id = $4::uuid and ($5::integer is null or i.version = $5) and i.deleted_at is null
      and (within_scope($1::text, $2::uuid, $3::uuid[], i.owner_id, i.team_id)
           or exists (select from call_task k where k.assigned_to = $2 and k.state in ('ASSIGNED', 'IN_CALL', 'WRAP_UP') and k.inquiry_id = i.id))
   returning i.*)
-select answer(200, row_to_json(changed), version::text) as body, version::text as etag from changed
+select answer(200, row_to_json(changed), version::text) as body, version::text as etag
+  from changed left join lateral promise_call(changed.id, coalesce($8, $9::text) is not null) p on true
 
 -- name: create_item :optional
 with added as (

@@ -30,6 +30,8 @@ struct Inquiries : ::testing::Test {
   }
 };
 
+std::string wrong_of(const auth::testing::Reply& reply) { return reply.status == 422 ? reply.string("/errors/0/pointer") : reply.text; }
+
 TEST_F(Inquiries, a_new_inquiry_brings_its_customer_its_items_and_the_first_call) {
   auto op = server.as("operator");
   auto made = op.post("/v1/inquiries", lead("090-1234-5678"));
@@ -158,6 +160,96 @@ TEST_F(Inquiries, stages_move_only_where_the_table_allows_and_reasons_are_asked_
   // What was open for it is called off.
   EXPECT_EQ(server.value("select state from call_task"), "CANCELLED");
   EXPECT_EQ(op.post(path + "/transition", {{"stage", "IN_PROGRESS"}, {"next_action", "CALL"}}).code(), "ILLEGAL_TRANSITION");
+}
+
+TEST_F(Inquiries, one_that_goes_on_has_something_to_come) {
+  auto op = server.as("operator");
+  auto made = op.post("/v1/inquiries", lead("090-1234-5678"));
+  const auto path = "/v1/inquiries/" + made.string("/inquiry/id");
+  const auto move = path + "/transition";
+  const auto wrong = [](const auth::testing::Reply& reply) { return reply.code() + " " + wrong_of(reply); };
+  EXPECT_EQ(wrong(op.post(move, {{"stage", "NURTURING"}, {"next_action", "WAIT"}})), "NEXT_ACTION_REQUIRED /next_action_at");
+  EXPECT_EQ(wrong(op.post(move, {{"stage", "NURTURING"}, {"next_action", "NURTURE_CALL"}})), "NEXT_ACTION_REQUIRED /next_action_at");
+  EXPECT_EQ(wrong(op.post(move, {{"stage", "IN_PROGRESS"}, {"next_action", "CALLBACK"}})), "NEXT_ACTION_REQUIRED /next_action_at");
+  EXPECT_EQ(server.value("select stage from inquiry"), "NEW");
+  auto waits = op.post(move, {{"stage", "NURTURING"}, {"next_action", "WAIT"}, {"next_action_at", "2030-01-07T10:00:00+09:00"}});
+  ASSERT_EQ(waits.status, 200) << waits.text;
+  const http::Headers seen{{"If-Match", waits.header("ETag")}};
+  EXPECT_EQ(wrong(op.patch(path, {{"next_action", "NONE"}}, seen)), "NEXT_ACTION_REQUIRED /next_action");
+  EXPECT_EQ(wrong(op.patch(path, {{"next_action", "VISIT"}}, seen)), "NEXT_ACTION_REQUIRED /next_action");
+  EXPECT_EQ(wrong(op.patch(path, {{"next_action_at", nullptr}}, seen)), "NEXT_ACTION_REQUIRED /next_action_at");
+  // The application's SQL is held to it too; a legacy system's mirror is not, and what it brought in stays editable.
+  EXPECT_THROW(server.sql("update inquiry set next_action = 'NONE'"), std::runtime_error);
+  server.sql(
+      "update domain_ownership set state = 'LEGACY', system = 'kokyaku' where domain = 'inquiry'; set enishi.mirror = 'on'; "
+      "update inquiry set next_action = 'NONE', next_action_at = null; set enishi.mirror = ''; "
+      "update domain_ownership set state = 'LOCAL', system = null where domain = 'inquiry'");
+  EXPECT_EQ(op.patch(path, {{"notes", "夕方に"}}, {{"If-Match", op.get(path).header("ETag")}}).string("/next_action"), "NONE");
+}
+
+TEST_F(Inquiries, a_call_that_is_promised_by_an_edit_or_a_move_has_its_task) {
+  auto op = server.as("operator");
+  auto made = op.post("/v1/inquiries", lead("090-1234-5678"));
+  const auto path = "/v1/inquiries/" + made.string("/inquiry/id");
+  const auto tasks = [&] {
+    return server.value(
+        "select string_agg(kind || ' ' || state || ' ' || to_char(due_at at time zone 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI') || ' ' || "
+        "priority, "
+        "', ' order by created_at, id) from call_task where state <> 'CANCELLED'");
+  };
+  const auto version = [&] { return http::Headers{{"If-Match", op.get(path).header("ETag")}}; };
+
+  // The first call, out of the hands of whoever holds it, becomes the call that was promised.
+  ASSERT_EQ(op.post("/v1/call-tasks/claim").status, 200);
+  auto moved = op.post(path + "/transition",
+                       {{"stage", "NURTURING"}, {"next_action", "NURTURE_CALL"}, {"next_action_at", "2030-01-07T10:00:00+09:00"}});
+  ASSERT_EQ(moved.status, 200) << moved.text;
+  EXPECT_EQ(tasks(), "NURTURE SCHEDULED 2030-01-07 10:00 200");
+  EXPECT_EQ(server.value("select assigned_to is null from call_task"), "t");
+  auto sooner = op.patch(path, {{"next_action", "CALLBACK"}, {"next_action_at", "2030-01-05T18:30:00+09:00"}}, version());
+  ASSERT_EQ(sooner.status, 200) << sooner.text;
+  EXPECT_EQ(tasks(), "CALLBACK SCHEDULED 2030-01-05 18:30 800");
+  // Its moment alone, and what promises nothing.
+  ASSERT_EQ(op.patch(path, {{"next_action_at", "2030-01-06T09:00:00+09:00"}}, version()).status, 200);
+  EXPECT_EQ(tasks(), "CALLBACK SCHEDULED 2030-01-06 09:00 800");
+  ASSERT_EQ(op.patch(path, {{"notes", "x"}}, version()).status, 200);
+  EXPECT_EQ(server.value("select count(*) from call_task"), "1");
+  EXPECT_EQ(wrong_of(op.patch(path, {{"next_action_at", nullptr}}, version())), "/next_action_at");
+
+  // None is open: one is made, for the inquiry's owner.
+  server.sql("update call_task set state = 'CANCELLED'; update inquiry set owner_id = '" + op.user.str() + "'");
+  ASSERT_EQ(op.patch(path, {{"next_action", "CALL"}, {"next_action_at", "2030-01-08T11:00:00+09:00"}}, version()).status, 200);
+  EXPECT_EQ(tasks(), "FOLLOW_UP SCHEDULED 2030-01-08 11:00 500");
+  EXPECT_EQ(server.value("select owner_id from call_task where state = 'SCHEDULED'"), op.user.str());
+  // On the phone: that call's end says what comes next.
+  ASSERT_EQ(op.post("/v1/call-tasks/claim", {{"call_task_id", server.value("select id from call_task where state = 'SCHEDULED'")}}).status,
+            200);
+  server.sql("update call_task set state = 'IN_CALL' where state = 'ASSIGNED'");
+  ASSERT_EQ(op.patch(path, {{"next_action", "CALLBACK"}, {"next_action_at", "2030-01-09T11:00:00+09:00"}}, version()).status, 200);
+  EXPECT_EQ(tasks(), "FOLLOW_UP IN_CALL 2030-01-08 11:00 500");
+  // Against a ban it is moved, and stays blocked.
+  server.sql(
+      "update call_task set state = 'READY', assigned_to = null, lease_expires_at = null where state = 'IN_CALL'; insert into "
+      "solicitation_ban "
+      "(id, customer_id, reason, source) select new_id(), id, 'x', 'REQUEST' from customer");
+  ASSERT_EQ(op.patch(path, {{"next_action_at", "2030-01-10T11:00:00+09:00"}}, version()).status, 200);
+  EXPECT_EQ(tasks(), "CALLBACK BLOCKED 2030-01-10 11:00 800");
+}
+
+TEST_F(Inquiries, the_first_call_is_due_by_the_rule_after_the_lead_came_in) {
+  auto op = server.as("operator");
+  server.sql("insert into rule (name, effective_from, value) values ('first_call_seconds', now(), '120')");
+  auto made = op.post("/v1/inquiries", lead("090-1234-5678"));
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(made.string("/call_task/state"), "READY");
+  EXPECT_EQ(server.value("select extract(epoch from t.due_at - i.received_at)::integer || ' ' || (t.due_at = i.next_action_at) from "
+                         "call_task t, inquiry i"),
+            "120 true");
+  // One that lay somewhere before it came here is late already.
+  auto late = lead("090-1234-5679");
+  late.as_object()["received_at"] = "2026-01-05T10:00:00+09:00";
+  ASSERT_EQ(op.post("/v1/inquiries", late).status, 201);
+  EXPECT_EQ(server.value("select min(due_at) = '2026-01-05T10:02:00+09:00' from call_task"), "t");
 }
 
 TEST_F(Inquiries, a_change_needs_the_version_it_was_made_for) {

@@ -4,17 +4,37 @@
 -- name: contact_hours :exec
 select assert_contact_hours(now())
 
+-- The best tasks that the caller may claim: nobody's and their own, in no team and in each of theirs, which are all for scope all. Each of these lanes gives
+-- its best from the index call_task_claim, so that the tasks of others cost nothing. 32: more than are being claimed at one moment; when others hold them all,
+-- the caller asks again.
+-- piece: best_ready
+select l.id, l.priority, l.due_at from (
+         (select t.id, t.priority, t.due_at from call_task t
+              where t.state = 'READY' and t.owner_id is null and t.team_id is null order by t.owner_id, t.team_id, t.priority desc, t.due_at, t.id limit 32)
+         union all
+         (select t.id, t.priority, t.due_at from call_task t
+              where t.state = 'READY' and t.owner_id = $2::uuid and t.team_id is null order by t.owner_id, t.team_id, t.priority desc, t.due_at, t.id limit 32)
+         union all
+         select x.id, x.priority, x.due_at
+           from (select unnest($3::uuid[]) as id where $1::text <> 'all' union all select m.id from team m where $1 = 'all') mine
+          cross join lateral (
+            (select t.id, t.priority, t.due_at from call_task t
+                 where t.state = 'READY' and t.owner_id is null and t.team_id = mine.id order by t.owner_id, t.team_id, t.priority desc, t.due_at, t.id limit 32)
+            union all
+            (select t.id, t.priority, t.due_at from call_task t
+                 where t.state = 'READY' and t.owner_id = $2 and t.team_id = mine.id order by t.owner_id, t.team_id, t.priority desc, t.due_at, t.id limit 32)) x) l
+ order by l.priority desc, l.due_at, l.id limit 32
+
 -- The next best task of the caller's teams, or the one that the caller holds already. A banned one becomes BLOCKED here (the task's trigger) and
 -- gives no row: the caller asks again.
 -- name: claim_next :optional
 with held as (
   select t.* from call_task t where t.assigned_to = $2::uuid and t.state in ('ASSIGNED', 'IN_CALL', 'WRAP_UP')),
 best as (
-  select t.id from call_task t
+  select t.id from ({{best_ready}}) b join call_task t on t.id = b.id
    where t.state = 'READY' and (select count(*) from held) < (rule_value('tasks_per_operator') #>> '{}')::integer
-     and (t.owner_id is null or t.owner_id = $2) and ($1::text = 'all' or t.team_id is null or t.team_id = any ($3::uuid[]))
-   order by t.priority desc, t.due_at, t.id
-   limit 1 for update skip locked),
+   order by b.priority desc, b.due_at, b.id
+   limit 1 for update of t skip locked),
 claimed as (
   update call_task t set state = 'ASSIGNED', assigned_to = $2, lease_expires_at = now() + (rule_value('task_lease_seconds') #>> '{}')::integer * interval '1 second'
     from best where t.id = best.id
@@ -26,9 +46,7 @@ select answer(200, body, version::text) as body, version::text as etag from got 
 
 -- Whether another claim may find something.
 -- name: more_ready :optional pipeline
-select t.id from call_task t
- where t.state = 'READY' and (t.owner_id is null or t.owner_id = $2::uuid) and ($1::text = 'all' or t.team_id is null or t.team_id = any ($3::uuid[]))
- order by t.priority desc, t.due_at, t.id limit 1
+select b.id from ({{best_ready}}) b limit 1
 
 -- name: claim_one :optional
 with best as (

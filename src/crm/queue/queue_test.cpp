@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "auth/testing.hpp"
+#include "crm/queue/queue.sql.hpp"
 #include "crm/queue/routes.hpp"
 
 namespace enishi::crm::queue {
@@ -79,6 +80,57 @@ TEST_F(Queue, the_best_task_comes_first_and_claiming_again_gives_the_one_held) {
   EXPECT_NE(server.as("operator2").post("/v1/call-tasks/claim").string("/id"), best);
   // Not of their team.
   EXPECT_EQ(server.as("operator3").post("/v1/call-tasks/claim").status, 204);
+}
+
+TEST_F(Queue, one_gets_the_best_of_ones_own_and_nobodys_in_ones_teams_and_in_none) {
+  auto op = server.as("operator");
+  const auto of = [&](int n, int priority, const std::string& owner, const std::string& team) {
+    const auto id = make(n, "READY", priority);
+    server.sql("update call_task set owner_id = " + owner + ", team_id = " + team + " where id = '" + id + "'");
+    return id;
+  };
+  const auto mine = "'" + op.user.str() + "'", colleague = "'" + server.user("operator2").str() + "'";
+  const auto west = server.value("select quote_literal(id) from team where name = 'West'"), here = "'" + east + "'";
+  std::vector<std::string> best;
+  of(1, 990, colleague, here);
+  of(2, 980, "null", west);
+  of(3, 970, mine, west);
+  best.push_back(of(4, 900, mine, "null"));
+  best.push_back(of(5, 800, "null", here));
+  best.push_back(of(6, 700, "null", "null"));
+  best.push_back(of(7, 600, mine, here));
+  for (const auto& id : best) {
+    EXPECT_EQ(op.post("/v1/call-tasks/claim").string("/id"), id);
+    server.sql("update call_task set state = 'CANCELLED', assigned_to = null, lease_expires_at = null where id = '" + id + "'");
+  }
+  EXPECT_EQ(op.post("/v1/call-tasks/claim").status, 204);
+  // A supervisor's teams are all below theirs; an administrator's are all, but what is reserved for somebody stays theirs.
+  EXPECT_EQ(server.as("supervisor").post("/v1/call-tasks/claim").status, 200);
+  of(8, 100, "null", west);
+  EXPECT_EQ(server.as("admin").post("/v1/call-tasks/claim").string("/priority"), "100");
+}
+
+TEST_F(Queue, a_claim_does_not_walk_over_the_tasks_of_others) {
+  const auto ours = make(1);
+  // 20,000 of another team and as many of a colleague, all before ours.
+  server.sql(
+      "alter table call_task disable trigger user; insert into call_task (id, customer_id, kind, state, priority, due_at, team_id, "
+      "owner_id) "
+      "select new_id(), c.id, 'FOLLOW_UP', 'READY', 900, now(), case when n % 2 = 0 then w.id else '" +
+      east + "' end, case when n % 2 = 1 then '" + server.user("operator2").str() +
+      "'::uuid end from customer c, team w, generate_series(1, 40000) n where w.name = 'West'; alter table call_task enable trigger user; "
+      "analyze call_task");
+  const auto buffers = [&](const pg::Statement& statement) {
+    const auto plan = json::parse(server.value(
+        "set plan_cache_mode = force_generic_plan; prepare looked_at (text, uuid, uuid[]) as " + std::string(statement.sql) +
+        "; explain (analyze, buffers, format json) execute looked_at ('own', '" + server.user("operator").str() + "', '{" + east + "}')"));
+    const auto& top = plan.at(0).at("Plan");
+    return top.at("Shared Hit Blocks").to_number<int>() + top.at("Shared Read Blocks").to_number<int>();
+  };
+  EXPECT_LT(buffers(sql::queue::more_ready), 100);
+  // With what its triggers read and write.
+  EXPECT_LT(buffers(sql::queue::claim_next), 3000);
+  EXPECT_EQ(state_of(ours), "ASSIGNED");
 }
 
 TEST_F(Queue, no_task_is_handed_out_twice) {

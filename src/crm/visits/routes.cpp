@@ -28,6 +28,7 @@ Answering post_appraiser(Call& call);
 Answering get_appraiser(Call& call, Uuid id);
 Answering patch_appraiser(Call& call, Uuid id, std::int64_t version);
 Answering post_hours(Call& call, Uuid appraiser);
+Answering drop_hours(Call& call, Uuid id);
 Answering list_visit_slots(Call& call);
 Answering post_slot(Call& call);
 Answering post_slot_plan(Call& call);
@@ -56,7 +57,7 @@ const Operation operations[] = {
     {Method::get, "/v1/appraisers/{appraiser_id}", "get_appraiser", get_appraiser},
     {Method::patch, "/v1/appraisers/{appraiser_id}", "update_appraiser", patch_appraiser},
     {Method::post, "/v1/appraisers/{appraiser_id}/hours", "create_appraiser_hours", post_hours},
-    {Method::del, "/v1/appraiser-hours/{appraiser_hours_id}", "delete_appraiser_hours", delete_hours},
+    {Method::del, "/v1/appraiser-hours/{appraiser_hours_id}", "delete_appraiser_hours", drop_hours},
     {Method::get, "/v1/visit-slots", "list_visit_slots", list_visit_slots},
     {Method::post, "/v1/visit-slots", "create_visit_slot", post_slot},
     {Method::get, "/v1/visit-slots/availability", "get_availability", get_availability},
@@ -190,12 +191,21 @@ Answering post_appraiser(Call& call) {
 
 Answering get_appraiser(Call& call, Uuid id) { return call.show(statements::get_appraiser, params(id)); }
 
+Result<bool> despite_visits(const Call& call) {
+  QueryDecoder in(call.request);
+  const bool despite = in.boolean("despite_visits").value_or(false);
+  if (auto bad = in.finish()) return *bad;
+  return despite;
+}
+
 Answering patch_appraiser(Call& call, Uuid id, std::int64_t version) {
   Decoder in(call.request);
   auto appraiser = read_appraiser(in, false);
   appraiser.id = id;
   if (auto bad = in.finish()) co_return *bad;
-  co_return co_await update_appraiser(call, std::move(appraiser), version);
+  const auto despite = despite_visits(call);
+  if (!despite) co_return tl::make_unexpected(despite.error());
+  co_return co_await update_appraiser(call, std::move(appraiser), version, *despite);
 }
 
 Answering post_hours(Call& call, Uuid appraiser) {
@@ -212,7 +222,15 @@ Answering post_hours(Call& call, Uuid appraiser) {
   if (clock_time(hours.from_time) && clock_time(hours.to_time) && hours.from_time >= hours.to_time)
     in.error("to_time", "RANGE", "comes after from_time");
   if (auto bad = in.finish()) co_return *bad;
-  co_return co_await create_hours(call, std::move(hours));
+  const auto despite = despite_visits(call);
+  if (!despite) co_return tl::make_unexpected(despite.error());
+  co_return co_await create_hours(call, std::move(hours), *despite);
+}
+
+Answering drop_hours(Call& call, Uuid id) {
+  const auto despite = despite_visits(call);
+  if (!despite) co_return tl::make_unexpected(despite.error());
+  co_return co_await delete_hours(call, id, *despite);
 }
 
 // Slots ------------------------------------------------------------------------------------------------------------------

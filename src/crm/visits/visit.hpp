@@ -46,7 +46,9 @@ struct Appraiser {
   std::optional<bool> active;
 };
 Answering create_appraiser(Call& call, Appraiser appraiser);
-Answering update_appraiser(Call& call, Appraiser appraiser, std::int64_t version);
+/// A change that leaves booked visits without an appraiser who can make them is 409 APPRAISER_HAS_VISITS with their list, unless
+/// `despite_visits`.
+Answering update_appraiser(Call& call, Appraiser appraiser, std::int64_t version, bool despite_visits);
 
 struct Hours {
   Uuid id, appraiser_id;
@@ -55,8 +57,8 @@ struct Hours {
   std::string from_time, to_time;       ///< HH:MM in the business time zone; 24:00 is the end of the day
   std::optional<bool> off;
 };
-Answering create_hours(Call& call, Hours hours);
-Answering delete_hours(Call& call, Uuid id);
+Answering create_hours(Call& call, Hours hours, bool despite_visits);
+Answering delete_hours(Call& call, Uuid id, bool despite_visits);
 
 struct Slot {
   Uuid id;

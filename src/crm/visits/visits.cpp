@@ -84,20 +84,24 @@ Answering create_appraiser(Call& call, Appraiser appraiser) {
   co_return co_await in_one_trip(call, std::move(steps), 201, taken());
 }
 
-Answering update_appraiser(Call& call, Appraiser appraiser, std::int64_t version) {
+Answering update_appraiser(Call& call, Appraiser appraiser, std::int64_t version, bool despite_visits) {
   std::vector<pg::Step> steps;
   steps.push_back({statements::require_appraiser, params(appraiser.id, version)});
+  steps.push_back({statements::note_visits_in_doubt, params(appraiser.id)});
   steps.push_back(
       {statements::update_appraiser, params(appraiser.id, appraiser.display_name, appraiser.user_given, appraiser.user_id, appraiser.skills,
                                             appraiser.area_ids, appraiser.team_given, appraiser.team_id, appraiser.active)});
+  steps.push_back({statements::refuse_visits_in_doubt, params(appraiser.id, despite_visits)});
   steps.push_back({statements::changed_appraiser, params(appraiser.id)});
   co_return co_await in_one_trip(call, std::move(steps), 200, nothing());
 }
 
-Answering create_hours(Call& call, Hours hours) {
+Answering create_hours(Call& call, Hours hours, bool despite_visits) {
   std::vector<pg::Step> steps;
+  steps.push_back({statements::note_visits_in_doubt, params(hours.appraiser_id)});
   steps.push_back({statements::insert_hours,
                    params(hours.id, hours.appraiser_id, hours.weekday, hours.day, hours.from_time, hours.to_time, hours.off)});
+  steps.push_back({statements::refuse_visits_in_doubt, params(hours.appraiser_id, despite_visits)});
   steps.push_back({statements::made_hours, params(hours.id, hours.appraiser_id, hours.weekday, hours.day)});
   auto done = co_await in_one_trip(call, std::move(steps), 201, taken());
   if (done || done.error().code != "ID_TAKEN") co_return done;
@@ -106,7 +110,14 @@ Answering create_hours(Call& call, Hours hours) {
   co_return done;
 }
 
-Answering delete_hours(Call& call, Uuid id) { co_return co_await in_one_trip(call, statements::delete_hours, params(id), 200, nothing()); }
+Answering delete_hours(Call& call, Uuid id, bool despite_visits) {
+  std::vector<pg::Step> steps;
+  steps.push_back({statements::note_visits_of_hours, params(id)});
+  steps.push_back({statements::delete_hours, params(id)});
+  steps.push_back({statements::refuse_visits_of_hours, params(id, despite_visits)});
+  steps.push_back({statements::gone_hours, params(id)});
+  co_return co_await in_one_trip(call, std::move(steps), 200, nothing());
+}
 
 Answering create_slot(Call& call, Slot slot) {
   std::vector<pg::Step> steps;

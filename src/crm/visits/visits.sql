@@ -51,6 +51,19 @@ values ($1, $2, $3, coalesce($4::uuid[], '{}'), coalesce($5::uuid[], '{}'), $6, 
 select answer(201, appraiser_json(a.id), a.version::text) as body, a.version::text as etag
   from appraiser a where a.id = $1 and a.display_name = $2 and a.user_id is not distinct from $3 and a.deleted_at is null
 
+-- What is in doubt before an appraiser changes, and what the change adds to it: an error, unless the caller says that it may.
+-- name: note_visits_in_doubt :exec
+select note_visits_in_doubt($1::uuid)
+
+-- name: refuse_visits_in_doubt :exec
+select refuse_visits_in_doubt($1::uuid, $2::boolean)
+
+-- name: note_visits_of_hours :exec
+select note_visits_in_doubt(h.appraiser_id) from appraiser_hours h where h.id = $1 and h.deleted_at is null
+
+-- name: refuse_visits_of_hours :exec
+select refuse_visits_in_doubt(h.appraiser_id, $2::boolean) from appraiser_hours h where h.id = $1 and h.deleted_at = now()
+
 -- name: require_appraiser :exec
 select require_version('appraiser', $1, $2)
 
@@ -73,9 +86,12 @@ select answer(201, appraiser_json(h.appraiser_id), a.version::text) as body, a.v
   from appraiser_hours h join appraiser a on a.id = h.appraiser_id
  where h.id = $1 and h.appraiser_id = $2 and h.weekday is not distinct from $3 and h.day is not distinct from $4 and h.deleted_at is null
 
--- name: delete_hours :optional
-with gone as (update appraiser_hours set deleted_at = now() where id = $1 and deleted_at is null returning appraiser_id)
-select answer(200, appraiser_json(a.id), a.version::text) as body, a.version::text as etag from gone join appraiser a on a.id = gone.appraiser_id
+-- name: delete_hours :exec
+update appraiser_hours set deleted_at = now() where id = $1 and deleted_at is null
+
+-- name: gone_hours :optional
+select answer(200, appraiser_json(a.id), a.version::text) as body, a.version::text as etag
+  from appraiser_hours h join appraiser a on a.id = h.appraiser_id where h.id = $1 and h.deleted_at = now()
 
 -- Slots ------------------------------------------------------------------------------------------------------------------
 -- Days are those of the business time zone.

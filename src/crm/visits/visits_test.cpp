@@ -294,6 +294,106 @@ TEST(Visits, a_place_is_refused_with_its_reason) {
   EXPECT_EQ(co.operator_.post("/v1/appointments", co.booking(co.customer(), co.early, co.hanako)).status, 201);
 }
 
+TEST(Visits, a_visit_lies_in_the_area_of_its_address) {
+  Company co;
+  const auto c = co.customer(), north = uuid(), there = uuid();
+  co.server.sql("insert into service_area (id, name) values ('" + north +
+                "', 'Kita'); insert into service_area_postal (service_area_id, postal_prefix) values ('" + north +
+                "', '114'); insert into visit_slot (id, service_area_id, starts_at, ends_at, capacity) select '" + there + "', '" + north +
+                "', starts_at, ends_at, 9 from visit_slot where id = '" + co.late + "'");
+  const auto second_home = uuid();
+  co.server.sql("insert into customer_address (id, customer_id, postal_code, street) values ('" + second_home + "', '" + c +
+                "', '1140001', '2-2')");
+  // Booked, held, and a hold that learns its address when it is booked.
+  auto refused = co.operator_.post("/v1/appointments", co.booking(c, there, co.taro));
+  EXPECT_EQ(refused.status, 422) << refused.text;
+  EXPECT_EQ(refused.code(), "ADDRESS_OUT_OF_AREA");
+  EXPECT_EQ(refused.string("/service_area_id"), co.area);
+  EXPECT_EQ(refused.string("/slot_service_area_id"), north);
+  EXPECT_EQ(co.operator_.post("/v1/appointments", co.booking(c, there, co.taro, "HELD")).code(), "ADDRESS_OUT_OF_AREA");
+  auto unknown = co.booking(c, there, co.taro, "HELD");
+  unknown.erase("address_id");
+  auto held = co.operator_.post("/v1/appointments", unknown);
+  ASSERT_EQ(held.status, 201) << held.text;
+  EXPECT_EQ(co.operator_.post(path(held, "booking"), Object{{"address_id", c}}).code(), "ADDRESS_OUT_OF_AREA");
+  auto booked = co.operator_.post(path(held, "booking"), Object{{"address_id", second_home}});
+  ASSERT_EQ(booked.status, 200) << booked.text;
+
+  // To another address, and to another slot; the address goes with it.
+  EXPECT_EQ(co.operator_.patch(path(held), {{"address_id", c}}, {{"If-Match", booked.header("ETag")}}).code(), "ADDRESS_OUT_OF_AREA");
+  EXPECT_EQ(co.operator_.post(path(held, "reschedule"), Object{{"slot_id", co.early}}).code(), "ADDRESS_OUT_OF_AREA");
+  EXPECT_EQ(co.state(held.string("/id")), "BOOKED");
+  auto moved = co.operator_.post(path(held, "reschedule"), Object{{"slot_id", co.early}, {"address_id", c}});
+  ASSERT_EQ(moved.status, 201) << moved.text;
+  // Areas that are drawn anew leave a booked visit, and what happens to it.
+  co.server.sql("update service_area_postal set service_area_id = '" + north + "' where postal_prefix = '100'");
+  EXPECT_EQ(co.operator_.post(path(moved, "confirmation")).string("/state"), "CONFIRMED");
+  EXPECT_EQ(co.operator_.post(path(moved, "reschedule"), Object{{"slot_id", co.late}}).code(), "ADDRESS_OUT_OF_AREA");
+
+  // Without a postal code, or with one that no area covers, there is no area.
+  for (const char* code : {"null", "'9999999'"}) {
+    const auto lost = co.customer();
+    co.server.sql(std::string("update customer_address set postal_code = ") + code + " where id = '" + lost + "'");
+    auto nowhere = co.operator_.post("/v1/appointments", co.booking(lost, co.late, co.hanako));
+    EXPECT_EQ(nowhere.code(), "ADDRESS_OUT_OF_AREA");
+    EXPECT_TRUE(nowhere.at("/service_area_id").is_null());
+  }
+}
+
+TEST(Visits, the_mirror_of_a_legacy_system_stores_a_visit_out_of_its_area) {
+  Company co;
+  const auto c = co.customer();
+  co.server.sql("delete from service_area_postal");
+  const auto visit =
+      "insert into appointment (id, customer_id, inquiry_id, slot_id, appraiser_id, address_id, solicitation_request_id, "
+      "category_ids, state, starts_at, ends_at) select new_id(), '" +
+      c + "', '" + c + "', s.id, '" + co.taro + "', '" + c + "', '" + c + "', array['" + co.kimono +
+      "']::uuid[], 'BOOKED', s.starts_at, s.ends_at from visit_slot s where s.id = '" + co.late + "'";
+  EXPECT_THROW(co.server.sql(visit), std::runtime_error);
+  co.server.sql("update domain_ownership set state = 'LEGACY', system = 'kokyaku' where domain = 'visit'; set enishi.mirror = 'on'; " +
+                visit);
+  EXPECT_EQ(co.server.value("select state from appointment"), "BOOKED");
+}
+
+TEST(Visits, an_appraiser_does_not_leave_booked_visits_behind_unnoticed) {
+  Company co;
+  const auto c = co.customer();
+  auto made = co.operator_.post("/v1/appointments", co.booking(c, co.early, co.taro));
+  ASSERT_EQ(made.status, 201) << made.text;
+  const auto url = "/v1/appraisers/" + co.taro;
+  const auto version = [&] { return http::Headers{{"If-Match", co.supervisor.get(url).header("ETag")}}; };
+  const auto day = co.server.value("select (now() at time zone 'Asia/Tokyo')::date + 3");
+  const auto weekday = co.server.value("select extract(dow from (now() at time zone 'Asia/Tokyo')::date + 3)");
+
+  auto refused = co.supervisor.patch(url, {{"active", false}}, version());
+  EXPECT_EQ(refused.status, 409) << refused.text;
+  EXPECT_EQ(refused.code(), "APPRAISER_HAS_VISITS");
+  EXPECT_EQ(refused.string("/appointments/0/id"), made.string("/id"));
+  EXPECT_EQ(refused.string("/appointments/0/customer_name"), "山田 花子");
+  EXPECT_EQ(co.server.value("select active from appraiser where id = '" + co.taro + "'"), "t");
+  EXPECT_EQ(co.supervisor.patch(url, {{"skills", Array{co.stamps}}}, version()).code(), "APPRAISER_HAS_VISITS");
+  EXPECT_EQ(co.supervisor.patch(url, {{"area_ids", Array{uuid()}}}, version()).code(), "APPRAISER_HAS_VISITS");
+  EXPECT_EQ(co.supervisor.patch(url, {{"display_name", "太郎"}}, version()).status, 200);
+  const Object off{{"day", day}, {"from_time", "11:00"}, {"to_time", "12:00"}, {"off", true}};
+  EXPECT_EQ(co.supervisor.post(url + "/hours", off).code(), "APPRAISER_HAS_VISITS");
+  EXPECT_EQ(co.supervisor.post(url + "/hours", Object{{"day", day}, {"from_time", "13:00"}, {"to_time", "18:00"}}).code(),
+            "APPRAISER_HAS_VISITS");
+  const auto weekly = co.server.value("select id from appraiser_hours where appraiser_id = '" + co.taro + "' and weekday = " + weekday);
+  EXPECT_EQ(co.supervisor.del("/v1/appraiser-hours/" + weekly).code(), "APPRAISER_HAS_VISITS");
+  EXPECT_EQ(co.server.value("select count(*) from appraiser_hours where deleted_at is null and appraiser_id = '" + co.taro + "'"), "7");
+  // Another day's hours touch nothing.
+  const auto other =
+      co.server.value("select id from appraiser_hours where appraiser_id = '" + co.taro + "' and weekday <> " + weekday + " limit 1");
+  EXPECT_EQ(co.supervisor.del("/v1/appraiser-hours/" + other).status, 200);
+
+  // Whoever says so may; what was said once is not asked again.
+  auto done = co.supervisor.post(url + "/hours?despite_visits=true", off);
+  ASSERT_EQ(done.status, 201) << done.text;
+  EXPECT_EQ(co.supervisor.patch(url, {{"active", false}}, version()).status, 200);
+  EXPECT_EQ(co.supervisor.patch(url + "?despite_visits=perhaps", {{"active", true}}, version()).status, 422);
+  EXPECT_EQ(co.state(made.string("/id")), "BOOKED");
+}
+
 TEST(Visits, the_same_id_again_is_the_same_booking) {
   Company co;
   auto body = co.booking(co.customer(), co.late, co.taro);
@@ -517,7 +617,10 @@ TEST(VisitRaces, an_appraiser_is_never_booked_twice) {
     co.server.sql("insert into service_area (id, name) values ('" + elsewhere + "', '" + elsewhere +
                   "'); insert into visit_slot (id, service_area_id, starts_at, ends_at, capacity) select '" + other_slot + "', '" +
                   elsewhere + "', starts_at, ends_at, 9 from visit_slot where id = '" + slot + "'");
-    const auto first = co.booking(co.customer(), slot, co.taro), second = co.booking(co.customer(), other_slot, co.taro);
+    const auto there = co.customer(), prefix = std::to_string(200 + round);
+    co.server.sql("insert into service_area_postal (service_area_id, postal_prefix) values ('" + elsewhere + "', '" + prefix +
+                  "'); update customer_address set postal_code = '" + prefix + "0001' where id = '" + there + "'");
+    const auto first = co.booking(co.customer(), slot, co.taro), second = co.booking(there, other_slot, co.taro);
     auto operator2 = co.server.as("operator2");
     Reply a, b;
     together([&] { a = co.operator_.post("/v1/appointments", first); }, [&] { b = operator2.post("/v1/appointments", second); });

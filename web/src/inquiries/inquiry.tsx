@@ -38,7 +38,7 @@ function EditInquiry({ card, close }: { card: Card; close: () => void }) {
   const fields: Field[] = [
     ...(going.includes(inquiry.stage)
       ? [
-          { name: "next_action", label: t("inquiry.nextAction"), kind: "choice" as const, required: true, options: options("nextAction", ["CALL", "CALLBACK", "PRE_VISIT_CALL", "NURTURE_CALL", "VISIT", "WAIT"]) },
+          { name: "next_action", label: t("inquiry.nextAction"), kind: "choice" as const, required: true, options: options("nextAction", ["CALL", "CALLBACK", "PRE_VISIT_CALL", "NURTURE_CALL", ...(["IN_PROGRESS", "NURTURING"].includes(inquiry.stage) ? [] : ["VISIT"]), "WAIT"]) },
           { name: "next_action_at", label: t("inquiry.nextAt"), kind: "moment" as const },
         ]
       : []),

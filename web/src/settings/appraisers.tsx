@@ -1,15 +1,16 @@
-import { ActionIcon, Badge, Button, Checkbox, Group, NativeSelect, SegmentedControl, Stack, Table, TextInput } from "@mantine/core";
+import { ActionIcon, Badge, Button, Checkbox, Group, Modal, NativeSelect, SegmentedControl, Stack, Table, TextInput } from "@mantine/core";
 import { IconX } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { read, type Schemas, write } from "../api/client";
+import { Problem, read, type Schemas, write } from "../api/client";
 import { stale } from "../cache";
 import { useNames } from "../parts/customer";
 import { usePages } from "../parts/pages";
 import { useAreas, useTeams, useUsers } from "../parts/people";
 import { tellProblem, useSubmit } from "../parts/form";
 import { ProblemAlert } from "../parts/problem";
-import { today } from "../time";
+import { fullMoment, today } from "../time";
 import { Listing, RecordForm } from "./record";
 
 type Appraiser = Schemas["Appraiser"];
@@ -22,8 +23,40 @@ export function useWeekdays() {
   return { week, name: (day: number) => format.format(Date.UTC(2023, 11, 31 + day)) };
 }
 
+interface Doubt { visits: { id: string; starts_at: string; customer_name: string }[]; answer: (go: boolean) => void }
+/** Makes a change; one that leaves booked visits without their appraiser shows them, and is made only if somebody says so. */
+function useDespiteVisits() {
+  const { t } = useTranslation();
+  const [doubt, setDoubt] = useState<Doubt>();
+  const unless = async <T,>(change: (query: { despite_visits?: boolean }) => Promise<T>): Promise<T> => {
+    try {
+      return await change({});
+    } catch (e) {
+      if (!(e instanceof Problem) || e.code !== "APPRAISER_HAS_VISITS") throw e;
+      const go = await new Promise<boolean>((answer) => setDoubt({ visits: e.extra.appointments as Doubt["visits"], answer }));
+      setDoubt(undefined);
+      if (!go) throw e;
+      return await change({ despite_visits: true });
+    }
+  };
+  const dialog = doubt && (
+    <Modal opened onClose={() => doubt.answer(false)} title={t("appraisers.doubt", { count: doubt.visits.length })} zIndex={300} transitionProps={{ duration: 0 }}>
+      <Stack gap="xs">
+        <div>{t("appraisers.doubtAbout")}</div>
+        {doubt.visits.map((v) => <div key={v.id} data-doubt><Link to="/visits" search={{ day: today(0, Date.parse(v.starts_at)), id: v.id }}>{fullMoment(v.starts_at)}</Link> {v.customer_name}</div>)}
+        <Group gap="xs">
+          <Button color="red" onClick={() => doubt.answer(true)} data-despite>{t("appraisers.doubtGo")}</Button>
+          <Button variant="default" onClick={() => doubt.answer(false)}>{t("common.cancel")}</Button>
+        </Group>
+      </Stack>
+    </Modal>
+  );
+  return { unless, dialog };
+}
+
 function Hours({ appraiser }: { appraiser: Appraiser }) {
   const { t } = useTranslation();
+  const { unless, dialog } = useDespiteVisits();
   const days = useWeekdays();
   const [kind, setKind] = useState<"week" | "day">("week");
   const [weekday, setWeekday] = useState("1");
@@ -35,12 +68,12 @@ function Hours({ appraiser }: { appraiser: Appraiser }) {
   const add = (event: FormEvent) => {
     event.preventDefault();
     void form.run(async () => {
-      await write("post", "/v1/appraisers/{appraiser_id}/hours", { path: { appraiser_id: appraiser.id }, body: { ...(kind === "week" ? { weekday: Number(weekday) } : { day }), from_time: from, to_time: to, ...(off ? { off } : {}) } });
+      await unless((query) => write("post", "/v1/appraisers/{appraiser_id}/hours", { path: { appraiser_id: appraiser.id }, query, body: { ...(kind === "week" ? { weekday: Number(weekday) } : { day }), from_time: from, to_time: to, ...(off ? { off } : {}) } }));
       await refresh();
     });
   };
   const remove = async (id: string) => {
-    await write("delete", "/v1/appraiser-hours/{appraiser_hours_id}", { path: { appraiser_hours_id: id } }).catch(tellProblem);
+    await unless((query) => write("delete", "/v1/appraiser-hours/{appraiser_hours_id}", { path: { appraiser_hours_id: id }, query })).catch(tellProblem);
     await refresh();
   };
   const span = (h: Appraiser["hours"][number]) => (
@@ -51,6 +84,7 @@ function Hours({ appraiser }: { appraiser: Appraiser }) {
   const own = appraiser.hours.filter((h) => h.day).sort((a, b) => (a.day as string).localeCompare(b.day as string));
   return (
     <section className="sheet">
+      {dialog}
       <div className="heading"><h2 style={{ all: "unset" }}>{t("appraisers.hours", { name: appraiser.display_name })}</h2></div>
       <div className="pad faint" style={{ fontSize: 13 }}>{t("appraisers.hoursAbout")}</div>
       <dl className="pairs pad" style={{ rowGap: 6, alignItems: "center" }}>
@@ -87,6 +121,7 @@ export function AppraisersSection() {
   const users = useUsers();
   const [editing, setEditing] = useState<{ appraiser?: Appraiser }>();
   const [shown, setShown] = useState<string>();
+  const { unless, dialog } = useDespiteVisits();
   const pages = usePages(["appraisers", "settings"], (cursor) => read("/v1/appraisers", { query: { limit: 50, cursor } }));
   const { rows } = pages;
   const current = rows.find((a) => a.id === shown) ?? rows[0];
@@ -104,6 +139,7 @@ export function AppraisersSection() {
           </Table.Tr>
         ))}
       </Listing>
+      {dialog}
       {current ? <Hours key={current.id} appraiser={current} /> : <div />}
       {editing && (
         <RecordForm title={editing.appraiser ? t("common.edit") : t("appraisers.new")} record={editing.appraiser as never} initial={{ active: true }} close={() => setEditing(undefined)}
@@ -116,8 +152,9 @@ export function AppraisersSection() {
             { name: "active", label: t("appraisers.active"), kind: "check" },
           ]}
           save={async (body, version) => {
+            const id = editing.appraiser?.id ?? "";
             const saved = editing.appraiser
-              ? await write("patch", "/v1/appraisers/{appraiser_id}", { path: { appraiser_id: editing.appraiser.id }, body: body as never, version })
+              ? await unless((query) => write("patch", "/v1/appraisers/{appraiser_id}", { path: { appraiser_id: id }, query, body: body as never, version }))
               : await write("post", "/v1/appraisers", { body: { active: false, ...body } as never });
             setShown(saved.id);
             await refresh();
