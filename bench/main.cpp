@@ -435,13 +435,13 @@ LoadResult finish_calls(Subject& s, const std::vector<std::string>& tokens, doub
 void call_outcome(const Options& o, Subject& s) {
   const auto admin = s.tokens("admin", 32);
   // The peer: the same two statements, in one transaction. pgbench has no list of ids, so it counts through the prepared calls.
-  const auto script = std::string(
-                          "select call from bench_call where n = (select nextval('bench_next')) \\gset\nbegin;\nselect "
-                          "begin_write('00000000-0000-7000-8000-000000000000', 'bench');\n") +
-                      statement("calls.finish_with_next",
-                                {"'all'", "'00000000-0000-7000-8000-000000000000'", "'{}'", ":call", "'CALLBACK'", "'折り返しの約束'",
-                                 "'CALLBACK'", fmt::format("'{}'", kDue), "'CALLBACK'", "new_id()", "''"}) +
-                      "commit;\n";
+  const auto script =
+      std::string(
+          "select call from bench_call where n = (select nextval('bench_next')) \\gset\nbegin;\nselect "
+          "begin_write('00000000-0000-7000-8000-000000000000', 'bench');\n") +
+      statement("calls.finish_with_next", {"'all'", "'00000000-0000-7000-8000-000000000000'", "'{}'", ":call", "'CALLBACK'",
+                                           "'折り返しの約束'", "'CALLBACK'", fmt::format("'{}'", kDue), "'CALLBACK'", "new_id()", "''"}) +
+      "commit;\n";
   int best = 0;
   double best_tps = 0;
   std::vector<double> per_second, peer, p99;

@@ -387,7 +387,7 @@ std::vector<Table> tables(const World& w) {
   all.push_back({"inquiry",
                  "id, customer_id, media_source_id, channel, external_ref, received_at, stage, lost_reason, invalid_reason, next_action, "
                  "next_action_at, notes, owner_id, team_id, created_at, updated_at",
-                 w.inquiries, [&w, media_count](std::int64_t i, std::string& out) {
+                 w.inquiries, [&w](std::int64_t i, std::string& out) {
                    auto d = w.draw(Of::inquiry, i + 7 * w.inquiries);
                    const auto s = w.stage(i);
                    const auto at = w.received(i);
@@ -580,8 +580,7 @@ Task<Result<Scaffold>> find_scaffold(pg::Lease& lease, std::string names) {
   if (!indexes) co_return tl::make_unexpected(indexes.error());
   for (const auto* rows : {&*keys, &*indexes})
     for (std::size_t r = 0; r < rows->size(); ++r) s.down.emplace_back(rows->text(r, 0));
-  for (std::size_t r = 0; r < indexes->size(); ++r)
-    (indexes->boolean(r, 2) ? s.up_of_history : s.up).emplace_back(indexes->text(r, 1));
+  for (std::size_t r = 0; r < indexes->size(); ++r) (indexes->boolean(r, 2) ? s.up_of_history : s.up).emplace_back(indexes->text(r, 1));
   for (std::size_t r = 0; r < keys->size(); ++r) s.up.emplace_back(keys->text(r, 1));
   co_return s;
 }
