@@ -23,7 +23,7 @@ Task<Result<std::string>> ensure_first_admin(pg::Database& db) {
   steps.push_back(as_console());
   steps.push_back({sql::auth::lock_first_admin, {}});
   steps.push_back({sql::auth::create_first_admin, pg::params(UserId::make(), "管理者 Administrator", bytea(sha256(token)))});
-  auto made = co_await db.write(std::move(steps));
+  auto made = co_await db.write(std::move(steps), {.deadline = Deadline::in(Millis(60000))});
   if (!made) co_return tl::make_unexpected(std::move(made.error()));
   if (made->back().empty()) co_return std::string();
   co_return token;

@@ -25,6 +25,7 @@ Result<T> with_database(pg::Config config, const std::function<Task<Result<T>>(p
   Shard shard(0);
   Offload offload(1, 16);
   config.leases = 1;
+  config.statement_timeout = Millis(60000);  // no screen waits for it, and a database that was just started is slow
   config.application_name = "enishi-cli";
   pg::Database db(shard, offload, config);
   try {

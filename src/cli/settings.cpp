@@ -27,7 +27,7 @@ constexpr std::array<Setting, 26> kSettings{{
     {"log_level", "LEVEL", "debug, info, warning or error (info)"},
     {"pg_port", "PORT", "With --data: let its PostgreSQL listen on 127.0.0.1:PORT too (passwords: SCRAM)"},
     {"pg_bin", "DIR", "With --data: folder of PostgreSQL's programs (the newest in /usr/lib/postgresql that pgBackRest can back up)"},
-    {"pipelines", "N", "Shared database connections a shard (2)"},
+    {"pipelines", "N", "Shared database connections a shard (3)"},
     {"leases", "N", "Exclusive database connections a shard (12)"},
     {"public_url", "URL", "What browsers open, for links and as the origin that writes may come from (http://ADDRESS:PORT)"},
     {"requests_per_second", "N", "Of one session or token on one event loop, before it is told to slow down; 0 is no limit (2000)"},

@@ -27,7 +27,7 @@ struct Settings {
   Level log_level = Level::info;
   std::optional<std::uint16_t> pg_port;
   std::string pg_bin;
-  unsigned pipelines = 2;               ///< shared connections a shard
+  unsigned pipelines = 3;               ///< shared connections a shard
   unsigned leases = 12;                 ///< exclusive connections a shard
   std::string public_url;               ///< what browsers open; empty: http:// and `listen`
   unsigned requests_per_second = 2000;  ///< of one session or token on one shard; 0: no limit
