@@ -96,11 +96,11 @@ const Operation operations[] = {
     {"list_import_rejects", "import_job", [](Client& c, const std::string& id) { return c.get("/v1/imports/" + id + "/rejects"); }},
 };
 
-struct Rights : ::testing::Test {
+struct RecordRights : ::testing::Test {
   TestServer server{{crm::inquiries::mount, crm::queue::mount, crm::calls::mount, crm::imports::mount}};
   const std::string media = "01900000-0000-7000-8000-0000000000a1";
 
-  Rights() {
+  RecordRights() {
     server.open_all_hours();
     server.sql("insert into media_source (id, code, name) values ('" + media + "', 'web', 'Web')");
   }
@@ -135,7 +135,7 @@ struct Rights : ::testing::Test {
   }
 };
 
-TEST_F(Rights, of_every_operation_on_a_record_follow_its_owner_and_its_team) {
+TEST_F(RecordRights, of_every_operation_on_a_record_follow_its_owner_and_its_team) {
   int allowed = 0, hidden = 0, forbidden = 0;
   for (const auto& operation : operations)
     for (const auto& caller : callers) {
@@ -167,7 +167,7 @@ TEST_F(Rights, of_every_operation_on_a_record_follow_its_owner_and_its_team) {
   EXPECT_GT(forbidden, 50);
 }
 
-TEST_F(Rights, of_lists_are_no_wider_than_those_of_their_records) {
+TEST_F(RecordRights, of_lists_are_no_wider_than_those_of_their_records) {
   const std::tuple<const char*, const char*, const char*, const char*> lists[] = {
       {"list_inquiries", "get_inquiry", "inquiry", "/v1/inquiries?view=received&limit=200"},
       {"list_call_tasks", "get_call_task", "call_task", "/v1/call-tasks?view=ready&limit=200"},
