@@ -177,7 +177,7 @@ function disk(megabytes) {
   const folder = scratch("enishi-disk"), at = join(folder, "disk");
   mkdirSync(at);
   execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m,mode=0755`, "none", at]);
-  process.on("exit", () => spawnSync("umount", ["-l", at]));
+  process.prependListener("exit", () => spawnSync("umount", ["-l", at]));  // before scratch() removes the folder
   return at;
 }
 function fill(at) {
