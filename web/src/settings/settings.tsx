@@ -44,26 +44,38 @@ export function hasSettings(may: (operation: string) => boolean) {
   return groups.some((g) => g.sections.some((s) => !ownOnly.includes(s.id) && s.needs.some(may)));
 }
 
+/** Those open to this user, by group. */
+function useOpenGroups() {
+  const may = useMay();
+  return groups.map((g) => ({ ...g, sections: g.sections.filter((s) => s.needs.some(may)) })).filter((g) => g.sections.length > 0);
+}
+
+// Apart from the page: it renders at each change of the location, and a <Navigate> that renders again navigates again.
+function Sections() {
+  const { t } = useTranslation();
+  const links = useActiveInSight();
+  return (
+    <nav className="sections" ref={links} aria-label={t("nav.settings")}>
+      {useOpenGroups().map((g) => (
+        <div key={g.title}>
+          <div className="group">{t(`settings.group_${g.title}`)}</div>
+          {g.sections.map((s) => <Link key={s.id} to="/settings/$section" params={{ section: s.id }}>{t(`settings.${s.id}`)}</Link>)}
+        </div>
+      ))}
+    </nav>
+  );
+}
+
 export function SettingsPage() {
   const { t } = useTranslation();
-  const may = useMay();
-  const links = useActiveInSight();
   const { section } = useParams({ strict: false }) as { section?: string };
-  const open = groups.map((g) => ({ ...g, sections: g.sections.filter((s) => s.needs.some(may)) })).filter((g) => g.sections.length > 0);
-  const all = open.flatMap((g) => [...g.sections]);
+  const all = useOpenGroups().flatMap((g) => [...g.sections]);
   const current = all.find((s) => s.id === section);
   if (!current) return all[0] ? <Navigate to="/settings/$section" params={{ section: all[0].id }} replace /> : null;
   const Page = current.page;
   return (
     <div className="settings">
-      <nav className="sections" ref={links} aria-label={t("nav.settings")}>
-        {open.map((g) => (
-          <div key={g.title}>
-            <div className="group">{t(`settings.group_${g.title}`)}</div>
-            {g.sections.map((s) => <Link key={s.id} to="/settings/$section" params={{ section: s.id }}>{t(`settings.${s.id}`)}</Link>)}
-          </div>
-        ))}
-      </nav>
+      <Sections />
       <main className="page"><Suspense fallback={<Loader size="sm" aria-label={t("common.loading")} />}><Page /></Suspense></main>
     </div>
   );
