@@ -159,7 +159,7 @@ test("the disk is full: writes are 503, reads go on or are 503, nothing crashes;
     if (answer.status === 201) { stored.add(id); continue; }
     assert.equal(answer.status, 503, answer.text);
     assert.ok(Number(answer.headers.get("retry-after")) >= 1, answer.text);
-    assert.match(answer.body.code, /^(UNAVAILABLE|TIMEOUT|OUTCOME_UNKNOWN)$/);
+    assert.match(answer.body.code, /^(DISK_FULL|UNAVAILABLE|TIMEOUT|OUTCOME_UNKNOWN)$/);
     refused++;
     const read = await admin.get(`/v1/customers/${kept.body.id}`);
     assert.ok([200, 503].includes(read.status), read.text);
