@@ -221,17 +221,30 @@ part("a slot of a mirror that has stopped is given up before it fills the source
   await goesOn();
 });
 
+const stateOf = (pid) => { try { return readFileSync(`/proc/${pid}/stat`, "utf8").match(/\) (\w)/)[1]; } catch { return ""; } };
+
 // The coordinator ---------------------------------------------------------------------------------------------------------
 
 for (const step of long ? ["PREFLIGHT", "GATE", "FENCE", "DRAIN", "DIFF", "SEAL", "OWN"] : ["GATE", "DIFF", "SEAL"])
-  part(`a coordinator that sleeps ${long ? "a minute" : "past its lapse"} at ${step} does no harm when it wakes`, async () => {
+  part(`a coordinator that sleeps ${long ? "a minute" : "past its lapse"} at ${step} does no harm when it wakes`, async (t) => {
     pair.work();
-    const child = spawn(binary, ["takeover", "switch", "--domain", "customer", "--data", server.data, "--hold", "60000", ...(long ? [] : ["--lapse", "1"])],
-      { env: { ...process.env, TAKEOVER_FAULT: `${step}:stop` }, stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    child.stderr.on("data", (chunk) => { said += chunk; });
-    const ended = new Promise((resolve) => child.on("exit", resolve));
-    await eventually(`it stops at ${step}`, () => readFileSync(`/proc/${child.pid}/stat`, "utf8").match(/\) (\w)/)[1] === "T", 60_000);
+    // Whoever is refused before anything was touched asks again; how often, and why, is said.
+    let child, said, ended;
+    await eventually(`it stops at ${step}`, async () => {
+      child = spawn(binary, ["takeover", "switch", "--domain", "customer", "--data", server.data, "--hold", "60000", ...(long ? [] : ["--lapse", "1"])],
+        { env: { ...process.env, TAKEOVER_FAULT: `${step}:stop` }, stdio: ["ignore", "pipe", "pipe"] });
+      said = "";
+      child.stderr.on("data", (chunk) => { said += chunk; });
+      ended = new Promise((resolve) => child.on("close", resolve));
+      while (child.exitCode === null && stateOf(child.pid) !== "T") await rest(20);
+      if (child.exitCode === null) return true;
+      await ended;
+      const eras = server.sql("select string_agg(kind || ' ' || state || ' of era ' || era, ', ' order by started_at desc) from takeover_diff_run where era >= (select era - 1 from takeover_domain where domain = 'customer')");
+      t.diagnostic(`refused in era ${era()} (${eras}): ${said.trim().split("\n").at(-1)}`);
+      assert.match(said, /\((LOCKED|DIFF_MISSING|DIFF_FOUND|MIRROR_BEHIND)\)/);
+      if (!said.includes("LOCKED")) await pair.takeover(["diff", "--domain", "customer"]);
+      throw new Error(said);
+    }, 90_000);
     await rest(long ? 60_000 : 2_000);
     if (step !== "SEAL" && step !== "OWN") {
       assert.ok(["OPEN", "FENCED"].includes(pair.fence()));

@@ -201,13 +201,13 @@ class Mover {
     if (fence->state.empty() || fence->tables == 0)
       co_return fail(Kind::conflict, "FENCE_MISSING",
                      "The owner of the source's tables has not installed the fence: `enishi takeover plan` prints it.");
-    if (auto rehearsed = co_await rehearse_reverse(p_, 5, deadline); !rehearsed)
-      co_return tl::make_unexpected(std::move(rehearsed.error()));
-    std::vector<pg::Step> steps;
-    steps.push_back({s::lock_timeout, pg::params("1000")});
-    steps.push_back({s::reverse_on, pg::params(p_.domain())});
-    auto on = co_await p_.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
-    if (!on) co_return tl::make_unexpected(std::move(on.error()));
+    // Nobody waits yet: a record or a table that somebody holds just now is no reason to give up.
+    for (const auto until = Deadline::in(Millis(15000));;) {
+      auto ready = co_await reverse_ready(deadline);
+      if (ready) break;
+      if (ready.error().code != "LOCKED" || until.passed()) co_return tl::make_unexpected(std::move(ready.error()));
+      co_await sleep(Millis(200));
+    }
     if (!o_.without_diff) {
       // Most of what changed since is compared before anybody has to wait.
       auto since = co_await diff_since(p_, std::string(rows->text(0, 4)), false, {});
@@ -218,6 +218,17 @@ class Mover {
       base_ = fresh->text(0, 4);
     }
     co_return true;
+  }
+
+  /// The way back works, and what changes from now on is noted for it. A short lock: whoever writes here waits behind it.
+  Task<Result<void>> reverse_ready(Deadline deadline) {
+    if (auto rehearsed = co_await rehearse_reverse(p_, 5, deadline); !rehearsed) co_return rehearsed;
+    std::vector<pg::Step> steps;
+    steps.push_back({s::lock_timeout, pg::params("300")});
+    steps.push_back({s::reverse_on, pg::params(p_.domain())});
+    auto on = co_await p_.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
+    if (!on) co_return tl::make_unexpected(std::move(on.error()));
+    co_return Result<void>();
   }
 
   Task<Result<bool>> revert_preflight() {
