@@ -117,6 +117,24 @@ test("by keyboard alone: claim, call, callback in two keys, and the next task", 
   assert.ok(first.inquiry.id);
 });
 
+test("a slow read takes the focus from nobody: the outcome is saved by Enter although the customer comes late", async () => {
+  const { page } = await deskWith("遅延 待子");
+  await focused(page, "[data-start]");
+  await page.route("**/v1/customers/*", async (route) => {
+    await new Promise((later) => setTimeout(later, 1500));
+    await route.continue();
+  });
+  const late = page.waitForResponse((r) => /\/v1\/customers\/[^/]+$/.test(r.url()));
+  await page.keyboard.press("Enter");
+  await page.locator("[data-outcome=CALLBACK]").waitFor();
+  await page.keyboard.press("2");
+  await focused(page, "[data-save]");
+  await late;
+  await page.waitForTimeout(200);  // what follows the answer
+  await page.keyboard.press("Enter");
+  await page.locator("[data-saved]").waitFor();
+});
+
 test("a hearing sheet survives a reload in the middle of a word, and is saved", async () => {
   const { made, page } = await deskWith("書きかけ 太郎");
   const goods = page.locator("textarea[name=sheet-goods]");

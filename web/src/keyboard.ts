@@ -15,7 +15,8 @@ export function holdEnterWhileComposing() {
   }, { capture: true });
 }
 
-function typing(target: EventTarget | null): boolean {
+/** Whether that is a field somebody types into. */
+export function typing(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   if (target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
   return target instanceof HTMLInputElement && !["checkbox", "radio", "button", "submit"].includes(target.type);

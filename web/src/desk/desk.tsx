@@ -6,7 +6,7 @@ import { useTranslation } from "react-i18next";
 import { Problem, read, type Schemas, write } from "../api/client";
 import { stale } from "../cache";
 import { label } from "../i18n";
-import { useKeys } from "../keyboard";
+import { typing, useKeys } from "../keyboard";
 import { addressText, type Customer, NameLine, phoneText, Timeline, useCustomer, useNames, Warnings } from "../parts/customer";
 import { digits, DigitsInput, plainPhone } from "../parts/digits";
 import { useSubmit } from "../parts/form";
@@ -143,6 +143,8 @@ function Desk() {
     await flush.current?.();
     if (taskId) letGo.current = taskId;
   }, [taskId]);
+  // Once React has drawn what was read; who types elsewhere by then goes on typing.
+  const focusSoon = (button: () => HTMLButtonElement | null) => setTimeout(() => !typing(document.activeElement) && button()?.focus(), 60);
   const refresh = () => stale(["tasks"], ...(customerId ? [["customer", customerId]] : []));
 
   const claim = (id?: string) =>
@@ -155,14 +157,15 @@ function Desk() {
       setPhone("");
       lease.forget();
       await refresh();
-      setTimeout(() => start.current?.focus(), 60);
+      focusSoon(() => start.current);
     });
   const begin = () =>
     void form.run(async () => {
       if (!held || call) return;
       await write("post", "/v1/calls", { body: { task_id: held.id, ...(phone ? { phone } : {}) } });
-      await refresh();
+      // Before the reads, not after them: while the last of them is on its way somebody may have chosen an outcome, and Enter must save it.
       (document.activeElement as HTMLElement | null)?.blur();
+      await refresh();
     });
   const hangUp = () =>
     void form.run(async () => {
@@ -185,14 +188,14 @@ function Desk() {
         throw e;
       }
       await refresh();
-      setTimeout(() => next.current?.focus(), 60);
+      focusSoon(() => next.current);
     });
   const extend = () => void form.run(async () => (held ? lease.extend() : undefined));
   const open = (what: Doing) => () => can[what] && setDoing(what);
   const finished = async (result: Schemas["FinishedCall"]) => {
     setSaved(result);
     await refresh();
-    setTimeout(() => (next.current?.disabled ? start : next).current?.focus(), 60);
+    focusSoon(() => (next.current?.disabled ? start : next).current);
   };
   const keys: Record<string, () => void> = { n: () => claim(), s: begin, h: hangUp, z: open("snooze"), a: open("reassign"), r: release, e: extend, i: () => !call && setInbound(true) };
   useKeys({ ...keys, ...Object.fromEntries(Object.entries(keys).map(([k, act]) => [k.toUpperCase(), act])), "?": () => setHelp(true) });
