@@ -197,9 +197,13 @@ void start_jobs(App& app) {
   app.takeover.start_revert = moves("REVERT");
   app.takeover.start_completion = moves("COMPLETE");
   app.takeover.start_unlock = moves("UNLOCK");
+  app.takeover.start_abandonment = moves("ABANDON");
   app.takeover.preflight = [&app](pg::Database&, std::string domain) { return switch_checks(app, std::move(domain)); };
   app.takeover.start_diff = [keeper = app.keeper.get()](pg::Database& db, std::string domain, std::string) {
     return keeper->start_diff(db, std::move(domain));
+  };
+  app.takeover.start_repair = [keeper = app.keeper.get()](pg::Database& db, std::string domain, std::string) {
+    return keeper->start_repair(db, std::move(domain));
   };
 }
 

@@ -35,6 +35,7 @@ struct TakeoverCommand {
   std::string sql;      ///< folder for what the source's people have to run
   std::string system, domain, root, state = "OPEN", reason, key;
   std::int64_t reject = 0;
+  bool again = false;
   bool json = false;
 };
 Result<int> takeover_command(Settings settings, TakeoverCommand command);
@@ -49,12 +50,13 @@ Result<int> reapply_erasures(Settings settings, std::string list);
 
 /// Comparison and moves of a domain between owners; `fence` prints what the source's owner installs.
 struct TakeoverMove {
-  enum class What { none, fence, diff, switch_over, revert, complete, unlock } what = What::none;
+  enum class What { none, fence, diff, repair, switch_over, revert, complete, unlock, abandon } what = What::none;
   std::string domain, mapping, login;
   int records_per_second = 0;
   int hold_milliseconds = 2000;
   int lapse_seconds = 10;
   bool resume = false;
+  bool despite_differences = false;
   bool json = false;
 };
 Result<int> takeover_move(Settings settings, TakeoverMove wanted);

@@ -200,6 +200,8 @@ int run(int argc, char** argv) {
   };
   auto* takeover_plan = takeover_sub("plan", "Check a mapping against both databases; changes neither", TakeoverCommand::What::plan);
   auto* takeover_start = takeover_sub("start", "Begin to mirror a domain, or go on with one that stopped", TakeoverCommand::What::start);
+  takeover_start->add_flag("--again", takeover_options.again,
+                           "Also after the takeover was given up: the source's records replace what was changed here since");
   auto* takeover_scaffold =
       takeover_sub("scaffold", "Write the first draft of a mapping from the source's catalog", TakeoverCommand::What::scaffold);
   for (auto* sub : {takeover_plan, takeover_start, takeover_scaffold}) {
@@ -248,6 +250,9 @@ int run(int argc, char** argv) {
   auto* takeover_diff = move_sub("diff", "Compare every record of a domain on both sides", TakeoverMove::What::diff);
   takeover_diff->add_option("--rate", move_options.records_per_second, "Records a second at most")->type_name("N");
   takeover_diff->add_flag("--resume", move_options.resume, "Go on with a comparison that was cut short");
+  auto* takeover_repair =
+      move_sub("repair", "Make the other side like the owner's where the last comparison found differences, and compare again",
+               TakeoverMove::What::repair);
   auto* takeover_switch = move_sub("switch", "Make Enishi the owner of a domain", TakeoverMove::What::switch_over);
   auto* takeover_revert = move_sub("revert", "Give a domain back to its legacy system", TakeoverMove::What::revert);
   auto* takeover_complete = move_sub("complete", "End a takeover for good: no way back", TakeoverMove::What::complete);
@@ -255,7 +260,11 @@ int run(int argc, char** argv) {
                                    "Let a domain be written again that became read-only because this database is older than the last "
                                    "switch: its legacy system owns it again",
                                    TakeoverMove::What::unlock);
-  for (auto* sub : {takeover_diff, takeover_switch, takeover_revert, takeover_complete, takeover_unlock})
+  takeover_revert->add_flag("--despite-differences", move_options.despite_differences,
+                            "Also when records differ at the source: what stands there is taken");
+  auto* takeover_abandon = move_sub("abandon", "Give a takeover up before its switch: the records stay as they are and become Enishi's own",
+                                    TakeoverMove::What::abandon);
+  for (auto* sub : {takeover_diff, takeover_repair, takeover_switch, takeover_revert, takeover_complete, takeover_unlock, takeover_abandon})
     sub->add_option("--domain", move_options.domain, "Which")->required()->type_name("NAME");
   for (auto* sub : {takeover_switch, takeover_revert})
     sub->add_option("--hold", move_options.hold_milliseconds, "Milliseconds that writes may be held")

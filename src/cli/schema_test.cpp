@@ -22,8 +22,9 @@ const char* const without_domain =
     "'login_throttle', 'merge_candidate', 'one_time_link', 'open_call', 'personal_data_view', 'postal_town', 'put_back_run', 'role', "
     "'rule', "
     "'session', 'solicitation_ban_key', 'takeover_alarm', 'takeover_chunk', 'takeover_diff_run', 'takeover_difference', 'takeover_domain', "
-    "'takeover_intent', 'takeover_move', 'takeover_passage', 'takeover_reject', 'takeover_reverse', 'takeover_reverse_failure', "
-    "'takeover_source', 'takeover_verified', 'transition', 'user_credential', 'schema_migration'";
+    "'takeover_foreign', 'takeover_intent', 'takeover_move', 'takeover_passage', 'takeover_reject', 'takeover_reversal', "
+    "'takeover_reverse', 'takeover_reverse_failure', 'takeover_reversed', 'takeover_source', 'takeover_verified', 'transition', "
+    "'user_credential', 'schema_migration'";
 
 TEST(Schema, every_table_of_a_domain_has_its_gate_and_its_history) {
   const pg::testing::Fresh db(auth::testing::migrated());

@@ -199,7 +199,7 @@ Result<int> takeover_command(Settings settings, TakeoverCommand command) {
               log_warning("the source's password is kept in Enishi's database with the connection string; name a passfile in it instead");
             auto mapping = takeover::read_mapping(wanted.mapping);
             if (!mapping) co_return tl::make_unexpected(mapping.error());
-            auto begun = co_await takeover::begin(*local, std::move(*mapping), wanted.source);
+            auto begun = co_await takeover::begin(*local, std::move(*mapping), wanted.source, wanted.again);
             if (!begun) co_return tl::make_unexpected(begun.error());
             co_return std::string();
           }

@@ -17,7 +17,7 @@ Task<Result<std::string>> compare(takeover::Place place, TakeoverMove wanted) {
   takeover::DiffOptions options;
   options.records_per_second = wanted.records_per_second;
   options.resume = wanted.resume;
-  auto report = co_await takeover::diff(place, options);
+  auto report = wanted.what == What::repair ? co_await takeover::repair(place, options) : co_await takeover::diff(place, options);
   if (!report) co_return tl::make_unexpected(std::move(report.error()));
   if (wanted.json)
     co_return fmt::format(R"({{"run":"{}","records":{},"differences":{},"seconds":{:.3f}}})", report->run, report->records,
@@ -31,11 +31,13 @@ Task<Result<std::string>> move(takeover::Place place, TakeoverMove wanted) {
   takeover::MoveOptions options;
   options.hold = Millis(wanted.hold_milliseconds);
   options.fence_seconds = wanted.lapse_seconds;
+  options.despite_differences = wanted.despite_differences;
   Result<takeover::MoveReport> done = fail(Kind::internal, "INTERNAL", "nothing was done");
   if (wanted.what == What::switch_over) done = co_await takeover::switch_domain(place, options);
   if (wanted.what == What::revert) done = co_await takeover::revert_domain(place, options);
   if (wanted.what == What::complete) done = co_await takeover::complete_domain(place, options);
   if (wanted.what == What::unlock) done = co_await takeover::unlock_domain(place, options);
+  if (wanted.what == What::abandon) done = co_await takeover::abandon_domain(place, options);
   if (!done) co_return tl::make_unexpected(std::move(done.error()));
   if (wanted.json)
     co_return fmt::format(R"({{"move":"{}","state":"{}","epoch":{},"held_ms":{:.1f},"compared":{}}})", done->move, done->state, done->epoch,
@@ -43,13 +45,16 @@ Task<Result<std::string>> move(takeover::Place place, TakeoverMove wanted) {
   if (wanted.what == What::unlock)
     co_return fmt::format("The domain {} is {} and can be written{}.", wanted.domain, done->state,
                           done->state == "LEGACY" ? "; every record is read from its legacy system again" : "");
+  if (wanted.what == What::abandon)
+    co_return fmt::format("The domain {} is Enishi's own. The publication at the source belongs to its owner: drop publication {}",
+                          wanted.domain, place.mapping->publication());
   co_return fmt::format("The domain {} is {}; writes were held for {:.0f} ms.", wanted.domain, done->state, done->held_ms);
 }
 
 Task<Result<std::string>> work(pg::Database* local, Shard* shard, Offload* offload, TakeoverMove wanted) {
   auto place = co_await takeover::find_place(*local, *shard, *offload, wanted.domain, Deadline::in(Millis(15000)));
   if (!place) co_return tl::make_unexpected(std::move(place.error()));
-  auto said = wanted.what == What::diff ? co_await compare(*place, wanted) : co_await move(*place, wanted);
+  auto said = wanted.what == What::diff || wanted.what == What::repair ? co_await compare(*place, wanted) : co_await move(*place, wanted);
   place->source->db().close();
   co_return said;
 }

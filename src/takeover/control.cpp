@@ -19,18 +19,24 @@ std::string array_of(const pg::Rows& rows) {
 
 }  // namespace
 
-Task<Result<void>> begin(pg::Database& db, Mapping mapping, std::string conninfo) {
+Task<Result<void>> begin(pg::Database& db, Mapping mapping, std::string conninfo, bool again) {
   const auto json = to_json(mapping.files);
   auto lease = co_await db.lease();
   const auto deadline = Deadline::in(Millis(30000));
   co_await lease.begin(deadline);
-  auto owned = co_await lease.run(statements::own, pg::params(mapping.domain, mapping.system), deadline);
+  auto owned = co_await lease.run(statements::own, pg::params(mapping.domain, mapping.system, again), deadline);
   if (!owned) co_return tl::make_unexpected(std::move(owned.error()));
-  if (!owned->empty() && owned->boolean(0, 1))
+  const bool taken = !owned->empty() && owned->boolean(0, 0);
+  if (!taken && !owned->empty() && owned->boolean(0, 1) && owned->boolean(0, 2))
+    co_return fail(
+        Kind::conflict, "TAKEOVER_ABANDONED",
+        "the takeover of " + mapping.domain +
+            " was given up, and its records are Enishi's since: to take them over again, which writes the source's over them, say --again");
+  if (!taken && !owned->empty() && owned->boolean(0, 1))
     co_return fail(Kind::conflict, "TAKEOVER_COMPLETED",
                    "the takeover of " + mapping.domain +
                        " was completed: Enishi's records are the only ones that are up to date, and a mirror would write over them");
-  if (owned->empty() || !owned->boolean(0, 0))
+  if (!taken)
     co_return fail(Kind::conflict, "DOMAIN_OWNED",
                    "the domain " + mapping.domain + " is not free to be mirrored from " + mapping.system +
                        "; `enishi takeover status` shows whose it is");

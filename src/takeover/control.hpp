@@ -13,8 +13,8 @@ namespace enishi::takeover {
 
 /// Makes the domain the legacy system's and lets a server's mirror begin; for one that stopped, lets it go on (with every key looked at
 /// again where that is needed) with this mapping. Errors DOMAIN_OWNED (Enishi's, or another system's), TAKEOVER_COMPLETED (which is for
-/// good).
-Task<Result<void>> begin(pg::Database& db, Mapping mapping, std::string conninfo);
+/// good), TAKEOVER_ABANDONED (unless `again`: the source's records replace what was changed here since).
+Task<Result<void>> begin(pg::Database& db, Mapping mapping, std::string conninfo, bool again = false);
 
 /// A JSON array: one object a domain that is taken over.
 Task<Result<std::string>> status(pg::Database& db);

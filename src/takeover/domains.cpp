@@ -603,18 +603,21 @@ Task<Result<Applied>> apply(pg::Lease& lease, const Batch& batch, Deadline deadl
   }
   keys.insert(keys.end(), batch.absent.begin(), batch.absent.end());
   if (!keys.empty()) steps.push_back({statements::fix_rejects, pg::params(batch.system, batch.domain, keys)});
+  if (batch.epoch != 0) steps.push_back({statements::same_epoch, pg::params(batch.domain, batch.epoch)});
   if (!steps.empty()) {
     auto done = co_await lease.batch(std::move(steps), deadline);
     if (!done) co_return tl::make_unexpected(std::move(done.error()));
+    if (batch.epoch != 0 && !done->back().boolean(0, 0))
+      co_return fail(Kind::conflict, "EPOCH_MOVED", "the domain " + batch.domain + " changed hands since its records were fetched");
   }
   total.rejected = static_cast<std::int64_t>(storing.rejects.size());
   total.unchanged = given - total.created - total.updated - total.deleted - total.stale - total.rejected;
   co_return total;
 }
 
-Task<Result<void>> find_candidates(pg::Database& db, std::string system, std::vector<std::string> keys, Deadline deadline) {
+Task<Result<void>> find_candidates(pg::Lease& lease, std::string system, std::vector<std::string> keys, Deadline deadline) {
   if (keys.empty()) co_return Result<void>();
-  auto done = co_await db.run(statements::find_candidates, pg::params(system, keys), deadline);
+  auto done = co_await lease.run(statements::find_candidates, pg::params(system, keys), deadline);
   if (!done) co_return tl::make_unexpected(std::move(done.error()));
   co_return Result<void>();
 }

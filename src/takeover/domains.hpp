@@ -36,6 +36,8 @@ struct Record {
 struct Batch {
   std::string system, domain;
   Version version;
+  std::int64_t epoch =
+      0;  ///< of the domain when this was fetched; 0: not asked. Under another one the records may be of another owner's time
   std::vector<Record> records;
   std::vector<std::string> absent;
   struct Link {
@@ -53,12 +55,13 @@ struct Applied {
 [[nodiscard]] Batch decode(const Mapping& mapping, Fetched fetched);
 
 /// Stores it. What the database refuses is found by halving, under savepoints, and becomes a reject. Rejects are stored, and the open ones
-/// of keys that are stored now are FIXED.
+/// of keys that are stored now are FIXED. EPOCH_MOVED: the domain changed hands since it was fetched; the caller rolls back.
 /// `batch` outlives the call and is as it was after it, for another attempt.
 Task<Result<Applied>> apply(pg::Lease& lease, const Batch& batch, Deadline deadline);
 
 /// Notes customers of `system` with these keys that may be the same person as one of another system, or as one made here.
-Task<Result<void>> find_candidates(pg::Database& db, std::string system, std::vector<std::string> keys, Deadline deadline);
+/// In the caller's transaction: with what stored them, so that a crash leaves none unseen.
+Task<Result<void>> find_candidates(pg::Lease& lease, std::string system, std::vector<std::string> keys, Deadline deadline);
 
 /// An SQL expression that makes the canonical form of the jsonb expression `record`, without functions of ours: for the source. On Enishi's
 /// side canonical_record(domain, system, id) gives the same.

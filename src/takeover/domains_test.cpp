@@ -231,8 +231,13 @@ TEST_F(Domains, the_same_person_in_another_system_is_a_candidate_and_families_ar
   auto other = mapping_of("customer");
   other.system = "store";
   stored(other, 100, {{"x", R"({"display_name": "田中花子", "phones": [{"raw": "09012345678"}]})", ""}});
-  auto found = run_task(shard.context(), find_candidates(db, "store", {"x"}, Deadline::in(Millis(5000))));
-  ASSERT_TRUE(found);
+  const auto soon = Deadline::in(Millis(5000));
+  {
+    auto lease = run_task(shard.context(), db.lease(soon));
+    run_task(shard.context(), lease.begin(soon));
+    ASSERT_TRUE(run_task(shard.context(), find_candidates(lease, "store", {"x"}, soon)));
+    run_task(shard.context(), lease.commit(soon));
+  }
   EXPECT_EQ(value("select count(*) || ' ' || min(reasons::text) from merge_candidate"), "1 {SAME_PHONE_AND_NAME}");
 }
 

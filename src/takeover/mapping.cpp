@@ -165,7 +165,7 @@ Result<Mapping> parse_mapping(MappingFiles files) {
                 "mapping.toml, line " + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
   }
   Mapping out;
-  in.only(root, "", {"system", "domain", "root", "table", "copy"});
+  in.only(root, "", {"system", "domain", "root", "table", "copy", "reverse"});
   out.system = in.text(root, "", "system", true);
   if (!out.system.empty() && !identifier(out.system))
     in.wrong(root.get("system"), "/system", "FORMAT", "a system's name is small letters, digits and _, at most 40");
@@ -211,6 +211,12 @@ Result<Mapping> parse_mapping(MappingFiles files) {
     out.copy.most_wal_bytes = in.integer(*copy, "/copy", "most_wal_bytes", out.copy.most_wal_bytes, 16 << 20, 1LL << 50);
   } else if (root.get("copy") != nullptr) {
     in.wrong(root.get("copy"), "/copy", "TYPE", "[copy] is a table");
+  }
+  if (const auto* reverse = root["reverse"].as_table()) {
+    in.only(*reverse, "/reverse", {"rows_per_second"});
+    out.reverse_rows_per_second = static_cast<int>(in.integer(*reverse, "/reverse", "rows_per_second", 0, 0, 10000000));
+  } else if (root.get("reverse") != nullptr) {
+    in.wrong(root.get("reverse"), "/reverse", "TYPE", "[reverse] is a table");
   }
   const auto forward = split_sql(files.forward);
   if (forward.size() != 1)

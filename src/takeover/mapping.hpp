@@ -42,6 +42,7 @@ struct Mapping {
   std::vector<std::string> root_key;
   std::vector<SourceTable> tables;  ///< the root's first
   CopyLimits copy;
+  int reverse_rows_per_second = 0;  ///< of what is written back while Enishi owns; 0: no limit
   MappingFiles files;
   std::shared_ptr<pg::Statement> forward;               ///< ($1 text[]) → (key text, record jsonb, links jsonb)
   std::shared_ptr<pg::Statement> rooted;                ///< ($1 first parts of keys, $2 text[] keys) → those in the root table

@@ -27,6 +27,8 @@ root_sql = "select no::text from customers where city = any($1::int[])"
 mapped = ["id", "name"]
 [copy]
 chunk = 500
+[reverse]
+rows_per_second = 200
 )toml";
 
 TEST(Mapping, a_folder_is_read_with_its_statements) {
@@ -35,6 +37,7 @@ TEST(Mapping, a_folder_is_read_with_its_statements) {
   EXPECT_EQ(m->system, "shop");
   EXPECT_EQ(m->slot(), "enishi_shop_customer");
   EXPECT_EQ(m->copy.chunk, 500);
+  EXPECT_EQ(m->reverse_rows_per_second, 200);
   EXPECT_EQ(m->forward->sql, "select 1 as key");
   ASSERT_EQ(m->reverse.size(), 2U);
   EXPECT_EQ(m->reverse[0]->sql, "update a set b = ';' where c = (case when ($2::jsonb) is null then ($1::text) else ($1::text) end)");

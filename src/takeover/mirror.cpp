@@ -5,7 +5,6 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/json.hpp>
 #include <future>
-#include <limits>
 #include <set>
 #include <unordered_set>
 
@@ -53,7 +52,7 @@ std::string comma(const std::vector<std::string>& parts) {
 /// Nothing is wrong with the domain: the other side is away or busy.
 bool passing(const Error& error) {
   if (error.kind == Kind::unavailable) return true;
-  for (const auto* code : {"SLOT_ACTIVE", "SERIALIZATION_FAILURE", "LOCKED", "GATE_SHUT"})
+  for (const auto* code : {"SLOT_ACTIVE", "SERIALIZATION_FAILURE", "LOCKED", "GATE_SHUT", "EPOCH_MOVED"})
     if (error.code == code) return true;
   return false;
 }
@@ -77,10 +76,11 @@ struct Mirror::State {
   pg::Lease lock;
   std::string conninfo, phase, slot, publication, identity, position, ownership;
   int era = 1, number = 0;
-  std::int64_t rate = 0, most_wal = 0;
+  std::int64_t epoch = 0, rate = 0, most_wal = 0;
   bool began = false;  ///< a slot was made once
   bool copied = false;
-  std::string files;  ///< the mapping as it is stored; another one makes another session
+  bool copying = false;  ///< in this session
+  std::string files;     ///< the mapping as it is stored; another one makes another session
   bool locked = false;
   std::map<std::string, Table, std::less<>> tables;
   std::unique_ptr<Dynamic> bounds, keys_first, keys_between, keys_last, keys_all;
@@ -94,9 +94,7 @@ struct Mirror::State {
   int children = 0;
   bool ending = false;
   Event changed;
-  double best_row_ns = std::numeric_limits<double>::infinity();
-  SteadyTime rate_from = steady_now();
-  std::int64_t rate_rows = 0;
+  Pace pace;
   SteadyTime advanced_at{};
 };
 
@@ -243,15 +241,24 @@ Task<Result<void>> Mirror::session() {
     if (now != s->identity) {
       started = fail(Kind::conflict, "SOURCE_FAILED_OVER", "the source is " + now + " and was " + s->identity + " when its slot was made");
     } else {
-      pg::StartReplication what{.slot = s->slot, .publications = {s->publication}};
-      started = co_await connection->start(std::move(what), soon());
+      // A slot that was confirmed further than what is stored here would leave out what lies between, without a word.
+      auto past = co_await s->source->db().run(at_source::slot_past, pg::params(s->slot, s->position), soon());
+      if (!past) co_return tl::make_unexpected(std::move(past.error()));
+      if (!past->empty()) {
+        started = fail(Kind::conflict, "SLOT_AHEAD",
+                       "the slot is at " + std::string(past->text(0, 0)) + ", and this database, which was restored, at " + s->position);
+      } else {
+        pg::StartReplication what{.slot = s->slot, .publications = {s->publication}};
+        started = co_await connection->start(std::move(what), soon());
+      }
     }
     if (started) {
       s->stream = std::make_unique<pg::ChangeStream>(std::move(connection), options);
       break;
     }
     const auto& code = started.error().code;
-    if (attempt > 0 || (code != "SLOT_MISSING" && code != "SLOT_LOST" && code != "SOURCE_FAILED_OVER")) co_return started;
+    if (attempt > 0 || (code != "SLOT_MISSING" && code != "SLOT_LOST" && code != "SLOT_AHEAD" && code != "SOURCE_FAILED_OVER"))
+      co_return started;
     log_error("the source lost its place: a new era begins, and every key is looked at again",
               {{"domain", domain_}, {"code", code}, {"detail", started.error().detail}});
     auto told = co_await local_.run(statements::alarm, pg::params(domain_, "SLOT_LOST", code + ": " + started.error().detail), soon());
@@ -263,10 +270,7 @@ Task<Result<void>> Mirror::session() {
   }
   ++s->children;
   spawn(shard_, "takeover watch", watch(s));
-  if (s->phase == "COPYING") {
-    ++s->children;
-    spawn(shard_, "takeover copy", copy_worker());
-  }
+  start_copy();
   Result<void> ended;
   try {
     std::exception_ptr first;
@@ -446,10 +450,19 @@ Task<Result<void>> Mirror::note_chunks() {
   co_return Result<void>();
 }
 
+/// While Enishi owns, nothing is copied: what a new era has to look at waits until the legacy system owns again.
+void Mirror::start_copy() {
+  auto& s = *state_;
+  if (s.copying || (s.phase == "COPYING" && s.ownership != "LEGACY" && s.ownership != "SWITCHING")) return;
+  s.copying = true;
+  ++s.children;
+  spawn(shard_, "takeover copy", copy_worker());
+}
+
 Task<> Mirror::copy_worker() {
   auto s = state_;
   try {
-    auto done = co_await copy();
+    auto done = s->copied ? co_await candidates() : co_await copy();
     if (!done && !s->failed) s->failed = std::move(done.error());
   } catch (const pg::Broken& e) {
     if (!s->failed) s->failed = Error{Kind::internal, "SOURCE_CHANGED", e.what(), {}, {}, 0};
@@ -504,8 +517,7 @@ Task<Result<void>> Mirror::copy() {
   s->phase = "STREAMING";
   s->copied = true;
   log_info("takeover: everything is copied", {{"domain", domain_}, {"era", s->era}});
-  co_await candidates();
-  co_return Result<void>();
+  co_return co_await candidates();
 }
 
 Task<Result<void>> Mirror::copy_chunk(int number, std::optional<std::string> from, std::optional<std::string> to) {
@@ -530,6 +542,8 @@ Task<Result<void>> Mirror::copy_chunk(int number, std::optional<std::string> fro
   for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
   const auto count = static_cast<std::int64_t>(keys.size());
   Fetched fetched;
+  if (auto owner = co_await read_owner(); !owner) co_return owner;
+  const auto epoch = s->epoch;
   if (!keys.empty()) {
     auto got = co_await s->source->fetch(s->mapping, std::move(keys), {}, s->era, Deadline::in(kLongStatement));
     if (!got) co_return tl::make_unexpected(std::move(got.error()));
@@ -540,25 +554,16 @@ Task<Result<void>> Mirror::copy_chunk(int number, std::optional<std::string> fro
   auto shared = std::make_shared<Fetched>(std::move(fetched));
   auto mapping = s->mapping;
   auto batch = co_await offload_.run([shared, mapping] { return decode(*mapping, std::move(*shared)); });
+  batch.epoch = epoch;
   auto stored = co_await store(std::move(batch), nullptr, number);
   if (!stored) co_return tl::make_unexpected(std::move(stored.error()));
   co_await pause(count, took);
   co_return Result<void>();
 }
 
-/// Keeps to the rate, and gives a source that answers much slower than it can the time to do its own work.
 Task<> Mirror::pause(std::int64_t rows, std::chrono::nanoseconds fetched) {
   auto s = state_;
-  if (rows == 0) co_return;
-  const double each = static_cast<double>(fetched.count()) / static_cast<double>(rows);
-  s->best_row_ns = std::min(s->best_row_ns * 1.01, each);
-  Millis wait{0};
-  if (each > 4 * s->best_row_ns) wait = std::min(std::chrono::duration_cast<Millis>(fetched), Millis(2000));
-  if (s->rate > 0) {
-    s->rate_rows += rows;
-    const auto due = s->rate_from + std::chrono::microseconds(s->rate_rows * 1000000 / s->rate);
-    wait = std::max(wait, Deadline{due}.left());
-  }
+  const auto wait = s->pace.rest(rows, fetched, s->rate, steady_now());
   if (wait > Millis(0) && !s->ending) co_await s->changed.wait(Deadline::in(wait));
 }
 
@@ -579,18 +584,26 @@ Task<Result<void>> Mirror::look_for_the_lost() {
   co_return Result<void>();
 }
 
-Task<> Mirror::candidates() {
+/// Of everything that a copy brought. How far it came is kept with what it found, so that a crash leaves none unseen.
+Task<Result<void>> Mirror::candidates() {
   auto s = state_;
-  if (domain_ != "customer") co_return;
-  std::string after;
-  while (!s->ending) {
-    auto rows = co_await local_.run(statements::all_keys, pg::params(s->mapping->system, domain_, after, 1000), soon());
-    if (!rows || rows->empty()) co_return;
+  while (domain_ == "customer" && !s->ending) {
+    auto lease = co_await local_.lease(soon());
+    co_await lease.begin(soon());
+    auto rows = co_await lease.run(statements::unmatched_keys, pg::params(domain_, s->mapping->system, 1000), soon());
+    if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
     std::vector<std::string> keys;
     for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
-    after = keys.back();
-    (void)co_await find_candidates(local_, s->mapping->system, std::move(keys), soon());
+    const auto last = keys.empty() ? pg::Param() : pg::Param(keys.back());
+    auto found = co_await find_candidates(lease, s->mapping->system, std::move(keys), soon());
+    if (!found) co_return found;
+    auto noted = co_await lease.run(statements::matched, pg::params(domain_, last), soon());
+    if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
+    fault_point("copy.7");
+    co_await lease.commit(soon());
+    if (!last) break;
   }
+  co_return Result<void>();
 }
 
 // Storing --------------------------------------------------------------------------------------------------------------
@@ -610,6 +623,12 @@ Task<Result<Applied>> Mirror::store(Batch batch, const pgwire::ChangeBatch* adva
     if (done && chunk) {
       auto noted = co_await lease.run(statements::chunk_done, pg::params(domain_, s->era, *chunk, batch.records.size()), soon());
       if (!noted) done = tl::make_unexpected(std::move(noted.error()));
+    }
+    if (done && !chunk && domain_ == "customer" && s->copied && done->created + done->updated > 0) {
+      std::vector<std::string> keys;
+      for (const auto& record : batch.records) keys.push_back(record.key);
+      if (auto found = co_await find_candidates(lease, s->mapping->system, std::move(keys), soon()); !found)
+        done = tl::make_unexpected(std::move(found.error()));
     }
     if (done && advance != nullptr && advance->position != 0) {
       std::optional<std::int64_t> committed;
@@ -645,12 +664,15 @@ Task<Result<Batch>> Mirror::fetch(std::vector<std::string> keys, std::vector<std
   if (unseen == nullptr)
     unseen =
         &metrics::counter("enishi_takeover_invisible_total", "Fetches that came before their commit was visible", {{"domain", domain_}});
+  const auto epoch = s->epoch;
   for (Millis wait{1}; !s->ending; wait = std::min(wait * 2, Millis(250))) {
     auto fetched = co_await s->source->fetch(s->mapping, keys, xids, s->era, Deadline::in(kLongStatement));
     if (!fetched) co_return tl::make_unexpected(std::move(fetched.error()));
     if (*fetched) {
       fault_point("stream.3");
-      co_return decode(*s->mapping, std::move(**fetched));
+      auto batch = decode(*s->mapping, std::move(**fetched));
+      batch.epoch = epoch;
+      co_return batch;
     }
     unseen->add();  // committed, decoded, and not visible yet
     co_await s->changed.wait(Deadline::in(wait));
@@ -658,18 +680,24 @@ Task<Result<Batch>> Mirror::fetch(std::vector<std::string> keys, std::vector<std
   co_return fail(Kind::unavailable, "STOPPING", "the mirror is stopping");
 }
 
-Task<Result<Applied>> Mirror::keep(Batch batch, std::vector<std::string> keys, const pgwire::ChangeBatch* advance) {
+Task<Result<void>> Mirror::read_owner() {
   auto s = state_;
-  auto done = co_await store(std::move(batch), advance, std::nullopt);
-  if (done && domain_ == "customer" && s->copied && done->created + done->updated > 0)
-    (void)co_await find_candidates(local_, s->mapping->system, std::move(keys), soon());
-  co_return done;
+  auto owner = co_await local_.run(statements::owner, pg::params(domain_), soon());
+  if (!owner) co_return tl::make_unexpected(std::move(owner.error()));
+  s->ownership = owner->text(0, 0);
+  s->epoch = owner->integer(0, 1);
+  co_return Result<void>();
 }
 
 Task<Result<Applied>> Mirror::refresh(std::vector<std::string> keys, std::vector<std::uint32_t> xids, const pgwire::ChangeBatch* advance) {
-  auto batch = co_await fetch(keys, std::move(xids));
-  if (!batch) co_return tl::make_unexpected(std::move(batch.error()));
-  co_return co_await keep(std::move(*batch), std::move(keys), advance);
+  auto s = state_;
+  for (;;) {
+    if (auto owner = co_await read_owner(); !owner) co_return tl::make_unexpected(std::move(owner.error()));
+    auto batch = co_await fetch(keys, xids);
+    if (!batch) co_return tl::make_unexpected(std::move(batch.error()));
+    auto done = co_await store(std::move(*batch), advance, std::nullopt);
+    if (done || done.error().code != "EPOCH_MOVED" || s->ending) co_return done;
+  }
 }
 
 // The stream -----------------------------------------------------------------------------------------------------------
@@ -722,26 +750,18 @@ Task<Result<std::shared_ptr<Mirror::Ready>>> Mirror::next_ready(std::shared_ptr<
   if (auto same = check_shapes(batch); !same) co_return tl::make_unexpected(std::move(same.error()));
   if (!batch.rows.empty()) {
     // What watch() read may be a second old: a switch takes less.
-    auto owner = co_await local_.run(statements::owner, pg::params(domain_), soon());
-    if (!owner) co_return tl::make_unexpected(std::move(owner.error()));
-    s->ownership = owner->text(0, 0);
+    if (auto owner = co_await read_owner(); !owner) co_return tl::make_unexpected(std::move(owner.error()));
   }
   if (s->ownership == "OWNED" || s->ownership == "REVERTING") {
     // The reverse stream marks its transactions with a row of its own.
     std::unordered_set<std::uint32_t> ours;
     for (const auto& row : batch.rows)
       if (row.shape->schema == "enishi") ours.insert(row.xid);
-    std::int64_t foreign = 0;
+    pgwire::ChangeBatch theirs;
     for (const auto& row : batch.rows)
-      if (s->mapping->table(row.shape->full_name()) != nullptr && !ours.contains(row.xid)) ++foreign;
-    if (foreign > 0) {
-      log_error("the source was changed while Enishi owns the domain", {{"domain", domain_}, {"rows", foreign}});
-      auto noted = co_await local_.run(statements::foreign_changes, pg::params(domain_, foreign), soon());
-      if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
-      auto told = co_await local_.run(
-          statements::alarm, pg::params(domain_, "FOREIGN_CHANGE", std::to_string(foreign) + " rows were changed at the source"), soon());
-      if (!told) co_return tl::make_unexpected(std::move(told.error()));
-    }
+      if (s->mapping->table(row.shape->full_name()) != nullptr && !ours.contains(row.xid)) theirs.rows.push_back(row);
+    if (!theirs.rows.empty())
+      if (auto told = co_await tell_foreign(std::move(theirs)); !told) co_return tl::make_unexpected(std::move(told.error()));
   } else {
     auto known = co_await roots_of(batch, std::move(before));
     if (!known) co_return tl::make_unexpected(std::move(known.error()));
@@ -757,6 +777,23 @@ Task<Result<std::shared_ptr<Mirror::Ready>>> Mirror::next_ready(std::shared_ptr<
   co_return out;
 }
 
+/// Changes at the source while Enishi owns are applied to nothing; somebody has to decide about them, key by key.
+Task<Result<void>> Mirror::tell_foreign(pgwire::ChangeBatch theirs) {
+  constexpr std::size_t kNamed = 10;
+  const auto rows = static_cast<std::int64_t>(theirs.rows.size());
+  auto keys = co_await roots_of(theirs, nullptr);
+  if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
+  log_error("the source was changed while Enishi owns the domain", {{"domain", domain_}, {"rows", rows}});
+  auto noted = co_await local_.run(statements::foreign_changes, pg::params(domain_, rows, *keys), soon());
+  if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
+  auto what = std::to_string(rows) + " rows were changed at the source, of";
+  for (std::size_t i = 0; i < std::min(keys->size(), kNamed); ++i) what += (i > 0 ? ", " : " ") + (*keys)[i];
+  if (keys->size() > kNamed) what += " and " + std::to_string(keys->size() - kNamed) + " others";
+  auto told = co_await local_.run(statements::alarm, pg::params(domain_, "FOREIGN_CHANGE", what), soon());
+  if (!told) co_return tl::make_unexpected(std::move(told.error()));
+  co_return Result<void>();
+}
+
 Task<Result<void>> Mirror::put(std::shared_ptr<Ready> ready) {
   auto s = state_;
   auto& roots = ready->roots;
@@ -765,9 +802,8 @@ Task<Result<void>> Mirror::put(std::shared_ptr<Ready> ready) {
     const auto to = std::min(roots.size(), from + kKeysAFetch);
     std::vector<std::string> part(roots.begin() + static_cast<std::ptrdiff_t>(from), roots.begin() + static_cast<std::ptrdiff_t>(to));
     Result<Applied> done = fail(Kind::internal, "INTERNAL", "nothing was stored");
-    if (ready->fetched)
-      done = co_await keep(*ready->fetched, std::move(part), &batch);
-    else
+    if (ready->fetched) done = co_await store(*ready->fetched, &batch, std::nullopt);
+    if (!ready->fetched || (!done && done.error().code == "EPOCH_MOVED"))
       done = co_await refresh(std::move(part), ready->xids, to == roots.size() ? &batch : nullptr);
     if (!done && done.error().code == "NOT_MIRRORED") {  // a switch was decided meanwhile: everything before its fence is stored
       roots.clear();
@@ -881,6 +917,7 @@ Task<> Mirror::watch(std::shared_ptr<State> s) {
       if (!s->failed)
         if (auto retried = co_await retry_rejects(); !retried && !passing(retried.error()) && retried.error().code != "NOT_MIRRORED")
           s->failed = std::move(retried.error());
+      if (!s->failed) start_copy();
       // Edits that a crash cut short, here or in another instance.
       if (!s->failed && !s->mapping->reverse.empty() && s->ownership == "LEGACY")
         if (auto finished = co_await finish_intents(local_, *s->source, s->mapping, Millis(2000), soon());

@@ -5,7 +5,8 @@
 //   mirrors.stop();                       // ends what is running within a batch
 //
 // Steps, each of which may be the last one (tests kill the process there, see faults.hpp):
-//   copy 1 slot made · 2 chunks noted · 3 chunk fetched · 4 chunk stored, not committed · 5 chunk committed · 6 all chunks done
+//   copy 1 slot made · 2 chunks noted · 3 chunk fetched · 4 chunk stored, not committed · 5 chunk committed · 6 all chunks done · 7 some
+//   of them looked at for persons who are there twice, not committed
 //   stream 1 batch received · 2 roots known · 3 fetched · 4 stored, not committed · 5 committed, not confirmed · 6 confirmed
 //
 // Whatever is repeated is harmless: a record is written only by a fetch that is not older than what is stored.
@@ -22,6 +23,7 @@
 #include "pg/database.hpp"
 #include "takeover/domains.hpp"
 #include "takeover/faults.hpp"
+#include "takeover/pace.hpp"
 
 namespace enishi::takeover {
 
@@ -48,14 +50,16 @@ class Mirror {
   Task<Result<void>> read_catalog();
   Task<Result<void>> note_chunks();
   Task<Result<void>> copy();
+  void start_copy();
   Task<> copy_worker();
   Task<Result<void>> copy_chunk(int number, std::optional<std::string> from, std::optional<std::string> to);
   Task<Result<void>> look_for_the_lost();
-  Task<> candidates();
+  Task<Result<void>> candidates();
   Task<Result<void>> stream();
   struct Ready;
   /// The next changes, and their records as the source has them now; nothing after a second of silence. `before` is being stored meanwhile.
   Task<Result<std::shared_ptr<Ready>>> next_ready(std::shared_ptr<const Ready> before);
+  Task<Result<void>> tell_foreign(pgwire::ChangeBatch theirs);
   /// Stores them and their position, and confirms it.
   Task<Result<void>> put(std::shared_ptr<Ready> ready);
   Task<Result<std::vector<std::string>>> roots_of(const pgwire::ChangeBatch& batch, std::shared_ptr<const Ready> before);
@@ -63,7 +67,8 @@ class Mirror {
   /// Fetches and stores; with a position, that is stored in the same transaction as the last of them.
   Task<Result<Applied>> refresh(std::vector<std::string> keys, std::vector<std::uint32_t> xids, const pgwire::ChangeBatch* advance);
   Task<Result<Batch>> fetch(std::vector<std::string> keys, std::vector<std::uint32_t> xids);
-  Task<Result<Applied>> keep(Batch batch, std::vector<std::string> keys, const pgwire::ChangeBatch* advance);
+  /// Whose the domain is, and since which epoch, as the database says now.
+  Task<Result<void>> read_owner();
   Task<Result<Applied>> store(Batch batch, const pgwire::ChangeBatch* advance, std::optional<int> chunk);
   Task<Result<void>> retry_rejects();
   Task<Result<void>> watch_slot();

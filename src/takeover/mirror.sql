@@ -21,6 +21,10 @@ rollback to savepoint mirror_part
 -- name: release :exec
 release savepoint mirror_part
 
+-- name: same_epoch :one
+-- (domain, epoch): after something was stored, whose gate keeps the domain where it is until this transaction ends
+select o.epoch = $2::bigint from domain_ownership o where o.domain = $1
+
 -- name: store_links :exec
 -- (system, domain, tables, row keys, root keys)
 insert into legacy_link (system, domain, table_name, row_key, root_key)

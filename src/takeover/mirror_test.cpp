@@ -332,6 +332,79 @@ TEST_F(Mirroring, the_slot_of_a_mirror_that_stopped_is_given_up_at_its_bound) {
   EXPECT_EQ(value("select kind from takeover_alarm"), "SLOT_GIVEN_UP");
 }
 
+TEST_F(Mirroring, persons_who_are_there_twice_are_found_also_after_a_crash_between_storing_and_looking) {
+  ASSERT_TRUE(begin());
+  run();
+  streaming();
+  until("select matched_to is null from takeover_domain", "t");
+  mirrors.reset();
+  // Two who were made here, like customers 5 and 900 of the shop.
+  here.sql(
+      "alter table customer disable trigger all; alter table customer_phone disable trigger all;"
+      "insert into customer (id, display_name, name_key, kana_key) select new_id(), c.display_name, c.name_key, c.kana_key from customer c "
+      "join legacy_identity i on "
+      "i.id = c.id where legacy_key in ('5', '900');"
+      "insert into customer_phone (id, customer_id, raw, e164) select new_id(), d.id, p.raw, p.e164 from customer_phone p join customer c "
+      "on c.id = p.customer_id "
+      "join customer d on d.display_name = c.display_name and d.id <> c.id;"
+      "alter table customer enable trigger all; alter table customer_phone enable trigger all; delete from merge_candidate");
+  // As after a crash that came when the copy had ended and half of it was looked at.
+  here.sql("update takeover_domain set matched_to = '6'");
+  run();
+  until("select count(*) from merge_candidate", "1");
+  until("select matched_to is null from takeover_domain", "t");
+  there.sql("update customers set memo = 'x' where no = 5");
+  until("select count(*) from merge_candidate", "2");
+}
+
+TEST_F(Mirroring, a_database_that_was_restored_to_before_its_slot_looks_at_every_key_again) {
+  ASSERT_TRUE(begin());
+  run();
+  streaming();
+  const auto before = value("select position from takeover_domain");
+  there.sql("update customers set name = 'lost' where no = 3");
+  until("select display_name from customer c join legacy_identity i on i.id = c.id where legacy_key = '3'", "lost");
+  for (const auto limit = Deadline::in(Millis(60000));
+       !limit.passed() &&
+       there.value("select confirmed_flush_lsn > '" + before + "' from pg_replication_slots where database = current_database()") != "t";)
+    std::this_thread::sleep_for(Millis(10));
+  mirrors.reset();
+  here.sql(
+      "alter table customer disable trigger all; update customer set display_name = '客3' where display_name = 'lost'; alter table "
+      "customer enable trigger all;"
+      "update legacy_identity set snapshot_xmax = 1 where legacy_key = '3'; update takeover_domain set position = '" +
+      before + "'");
+  run();
+  until("select era || phase from takeover_domain", "2STREAMING");
+  expect_the_same();
+  EXPECT_EQ(value("select kind from takeover_alarm"), "SLOT_LOST");
+}
+
+TEST_F(Mirroring, changes_at_the_source_while_enishi_owns_are_named_and_a_lost_slot_waits_with_its_copy) {
+  ASSERT_TRUE(begin());
+  run();
+  streaming();
+  here.sql(
+      "select move_domain('customer', 'LEGACY', epoch, 'SWITCHING') from domain_ownership where domain = 'customer';"
+      "select move_domain('customer', 'SWITCHING', epoch, 'OWNED') from domain_ownership where domain = 'customer'");
+  there.sql("update customers set name = 'foreign' where no = 7; update phones set tel = '03-1234-5678' where id = 8");
+  until("select string_agg(legacy_key, ' ' order by legacy_key) from takeover_foreign", "7 8");
+  until("select count(*) from takeover_alarm where kind = 'FOREIGN_CHANGE'", "1");
+  EXPECT_EQ(value("select display_name from customer c join legacy_identity i on i.id = c.id where legacy_key = '7'"), "客7");
+  mirrors.reset();
+  there.sql("select pg_drop_replication_slot('enishi_shop_customer')");
+  run();
+  until("select era || phase from takeover_domain", "2COPYING");
+  there.sql("update customers set name = 'foreign too' where no = 9");
+  until("select string_agg(legacy_key, ' ' order by legacy_key) from takeover_foreign", "7 8 9");
+  EXPECT_EQ(value("select era || phase from takeover_domain"), "2COPYING");
+  here.sql(
+      "select move_domain('customer', 'OWNED', epoch, 'REVERTING') from domain_ownership where domain = 'customer';"
+      "select move_domain('customer', 'REVERTING', epoch, 'LEGACY') from domain_ownership where domain = 'customer'");
+  until("select era || phase from takeover_domain", "2STREAMING");
+  expect_the_same();
+}
+
 /// While it lives, commits wait for a standby that there is not. The server is every test's: it is as it was whatever happens.
 class NobodyAnswers {
  public:

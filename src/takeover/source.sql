@@ -26,6 +26,10 @@ select t.name, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid::bigi
 select s.wal_status, coalesce(pg_wal_lsn_diff(w.position, s.restart_lsn), 0)::bigint, w.position, s.active
   from pg_replication_slots s, (select case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end as position) w where s.slot_name = $1
 
+-- name: slot_past :optional
+-- (slot, position): where the slot is, if that is further
+select s.confirmed_flush_lsn::text from pg_replication_slots s where s.slot_name = $1 and s.confirmed_flush_lsn > nullif($2, '')::pg_lsn
+
 -- name: drop_slot :exec
 select pg_drop_replication_slot(s.slot_name) from pg_replication_slots s where s.slot_name = $1
 

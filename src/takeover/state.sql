@@ -9,8 +9,9 @@ insert into takeover_source (system, conninfo) values ($1, $2) on conflict (syst
 insert into takeover_domain as d (domain, system, mapping, mapping_digest, slot, publication, most_rows_per_second, most_wal_bytes)
 values ($1, $2, $3::jsonb, $4, $5, $6, $7, $8)
 on conflict (domain) do update set mapping = excluded.mapping, mapping_digest = excluded.mapping_digest, most_rows_per_second = excluded.most_rows_per_second,
-  most_wal_bytes = excluded.most_wal_bytes, changed_at = now(),
-  phase = case when d.phase <> 'STOPPED' then
+  most_wal_bytes = excluded.most_wal_bytes, changed_at = now(), abandoned_at = null,
+  phase = case when d.abandoned_at is not null then 'CREATING'
+               when d.phase <> 'STOPPED' then
                  case when d.mapping_digest <> excluded.mapping_digest and exists (select from domain_ownership o where o.domain = d.domain and o.state = 'LEGACY') then 'CREATING' else d.phase end
                when d.stop_code in ('TRUNCATED', 'SLOT_GIVEN_UP', 'COLUMN_CHANGED', 'SOURCE_CHANGED', 'COLUMN_MISSING', 'TABLE_MISSING', 'PUBLICATION_MISSING', 'MESSAGE_TOO_LARGE', 'STREAM_MALFORMED') or d.mapping_digest <> excluded.mapping_digest then 'CREATING'
                when d.copy_finished_at is null and d.columns is not null then 'COPYING' when d.columns is null then 'CREATING' else 'STREAMING' end,
@@ -19,10 +20,12 @@ where d.system = excluded.system
 returning d.phase
 
 -- name: own :optional
--- (domain, system): the domain belongs to the legacy system from now on, if it belonged to nobody; and whether it is Enishi's after a takeover that
--- was completed (its last steps may still be due): what is written here since then is nowhere else.
-select case when o.state <> 'LOCAL' then o.system = $2 when d.domain is null then move_domain(o.domain, 'LOCAL', o.epoch, 'LEGACY', $2) else false end,
-       o.state = 'LOCAL' and d.domain is not null
+-- (domain, system, again): the domain belongs to the legacy system from now on, if it belonged to nobody, or was given up and is to be taken over again;
+-- else whether it is Enishi's after a takeover that was completed (its last steps may still be due) or given up: what is written here since then is
+-- nowhere else.
+select case when o.state <> 'LOCAL' then o.system = $2
+            when d.domain is null or d.abandoned_at is not null and $3::boolean then move_domain(o.domain, 'LOCAL', o.epoch, 'LEGACY', $2) else false end,
+       o.state = 'LOCAL' and d.domain is not null, d.abandoned_at is not null
   from domain_ownership o left join takeover_domain d on d.domain = o.domain where o.domain = $1
 
 -- name: domains :many
@@ -76,11 +79,16 @@ select i.legacy_key from legacy_identity i where i.domain = $1 and i.system = $2
  order by i.legacy_key limit $5::integer
 
 -- name: copied :exec
-update takeover_domain set phase = 'STREAMING', copy_finished_at = now(), changed_at = now() where domain = $1 and phase = 'COPYING'
+update takeover_domain set phase = 'STREAMING', copy_finished_at = now(), matched_to = '', changed_at = now() where domain = $1 and phase = 'COPYING'
 
--- name: all_keys :many
--- (system, domain, after, limit)
-select i.legacy_key from legacy_identity i where i.system = $1 and i.domain = $2 and not i.deleted and i.legacy_key > $3 order by i.legacy_key limit $4::integer
+-- name: unmatched_keys :many
+-- (domain, system, limit): keys of the copy that were not looked at yet for persons who are there twice; none when all were
+select i.legacy_key from legacy_identity i where i.system = $2 and i.domain = $1 and not i.deleted
+   and i.legacy_key > (select d.matched_to from takeover_domain d where d.domain = $1) order by i.legacy_key limit $3::integer
+
+-- name: matched :exec
+-- (domain, the last key that was looked at, or null for all)
+update takeover_domain set matched_to = $2 where domain = $1 and matched_to is distinct from $2
 
 -- name: advance :exec
 -- (domain, position, end of the source's WAL, commit time in microseconds or null)
@@ -115,6 +123,10 @@ update takeover_domain set stop_code = 'SLOT_GIVEN_UP', stop_detail = $2, change
 select raise_alarm($1::text, $2::text, jsonb_build_object('detail', $3::text))
 
 -- name: foreign_changes :exec
+-- (domain, rows, keys)
+with noted as (
+  insert into takeover_foreign as f (domain, legacy_key) select $1, k from unnest($3::text[]) k
+  on conflict (domain, legacy_key) do update set times = f.times + 1, last_at = now())
 update takeover_domain set foreign_changes = foreign_changes + $2::bigint, foreign_at = now() where domain = $1
 
 -- name: status :many
@@ -148,4 +160,4 @@ update takeover_reject set state = 'ACCEPTED', reason = $2, decided_by = $3::uui
 with due as (update takeover_reject set retry_at = now() where domain = $1 and state = 'OPEN' returning 1) select count(*) from due
 
 -- name: owner :one
-select o.state from domain_ownership o where o.domain = $1
+select o.state, o.epoch from domain_ownership o where o.domain = $1

@@ -16,12 +16,14 @@ process.on("exit", () => { for (const child of running) { try { process.kill(chi
 export const until = 1_795_000_000; // the sample company's last day: the same rows in every run
 
 export class Company {
-  static async start({ customers = 200, data, args = [] } = {}) {
+  /** `port`: also on 127.0.0.1, where its people ask for a password. */
+  static async start({ customers = 200, data, args = [], port } = {}) {
     const self = new Company();
     // Its services deadlock now and then, as they do in the field; a second of waiting each time would be most of a test's traffic.
     self.data = data ?? newData("legacy", "deadlock_timeout = 50ms\n");
     self.customers = customers;
-    self.args = args;
+    self.port = port ?? 5432;
+    self.args = port ? [...args, "--pg-port", String(port)] : args;
     await self.#launch();
     return self;
   }
@@ -60,7 +62,7 @@ export class Company {
   async boot() { await this.#launch(); }
   postmaster() { return Number(readFileSync(join(this.data, "pgdata/postmaster.pid"), "utf8").split("\n")[0]); }
   /** Connection string of Enishi's own login, or of another one. */
-  target(database, user = "enishi") { return `host=${join(this.data, "socket")} port=5432 dbname=${database} user=${user}`; }
+  target(database, user = "enishi") { return `host=${join(this.data, "socket")} port=${this.port} dbname=${database} user=${user}`; }
   /** SQL as the owner of the database; values of a row between |. */
   sql(database, text, user = "legacy_owner") {
     return execFileSync("psql", ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", this.target(database, user), "-f", "-"],

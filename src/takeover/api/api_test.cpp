@@ -145,6 +145,41 @@ TEST_F(TakeoverApi, rejects_are_listed_accepted_with_a_reason_and_opened_again) 
     EXPECT_EQ(admin.post(std::string("/v1/takeover/rejects/") + nobody + "/retry").status, 404) << nobody;
 }
 
+TEST_F(TakeoverApi, records_that_others_changed_at_the_source_are_shown_and_a_repair_is_started_once) {
+  server.sql(kRunning);
+  server.sql(
+      "insert into takeover_foreign (domain, legacy_key, times, last_at) values ('customer', '7', 2, now()), ('customer', '8', 1, now() - "
+      "interval '1 minute')");
+  const auto one = supervisor.get("/v1/takeover/domains/customer");
+  EXPECT_EQ(one.string("/foreign_keys/0/legacy_key"), "7");
+  EXPECT_EQ(one.at("/foreign_keys/0/times").as_int64(), 2);
+  EXPECT_EQ(one.at("/foreign_keys").as_array().size(), 2U);
+
+  const std::string path = "/v1/takeover/domains/customer/repairs";
+  EXPECT_EQ(admin.post(path).code(), "TAKEOVER_NOT_RUNNING");
+  controls.start_repair = [this](pg::Database&, std::string domain, std::string) {
+    asked.push_back("repair " + domain);
+    return given(kDiff);
+  };
+  EXPECT_EQ(supervisor.post(path).status, 403);
+  const auto started = admin.post(path, boost::json::object(), {{"Idempotency-Key", "k1"}});
+  ASSERT_EQ(started.status, 202) << started.text;
+  EXPECT_EQ(started.string("/id"), kDiff);
+  EXPECT_EQ(admin.post(path, boost::json::object(), {{"Idempotency-Key", "k1"}}).header("Idempotency-Replayed"), "true");
+  EXPECT_THAT(asked, ElementsAre("repair customer"));
+}
+
+TEST_F(TakeoverApi, a_comparison_of_some_keys_does_not_stand_for_one_of_everything) {
+  server.sql(kRunning);
+  server.sql(
+      "insert into takeover_diff_run (id, domain, kind, state, started_at, finished_at) values (new_id(), 'customer', 'KEYS', 'CLEAN', "
+      "now() + interval "
+      "'1 second', now())");
+  const auto one = supervisor.get("/v1/takeover/domains/customer");
+  for (const auto& check : one.at("/checklist").as_array())
+    if (check.at("check").as_string() == "DIFF_CLEAN") EXPECT_FALSE(check.at("ok").as_bool());
+}
+
 TEST_F(TakeoverApi, who_looks_at_rejected_content_or_differences_is_noted) {
   server.sql(kRunning);
   supervisor.get("/v1/takeover/domains/customer/rejects");

@@ -19,11 +19,13 @@ namespace enishi::takeover {
 struct Controls {
   /// Called on any shard with that shard's database; `actor` is what history writes down.
   using Start = std::function<Task<Result<Uuid>>(pg::Database& db, std::string domain, std::string actor)>;
-  Start start_switch;      ///< the id of takeover_move
-  Start start_revert;      ///< the id of takeover_move
-  Start start_completion;  ///< the id of takeover_move
-  Start start_unlock;      ///< the id of takeover_move
-  Start start_diff;        ///< the id of takeover_diff_run
+  Start start_switch;       ///< the id of takeover_move
+  Start start_revert;       ///< the id of takeover_move
+  Start start_completion;   ///< the id of takeover_move
+  Start start_unlock;       ///< the id of takeover_move
+  Start start_abandonment;  ///< the id of takeover_move
+  Start start_diff;         ///< the id of takeover_diff_run
+  Start start_repair;       ///< the same: of the comparison that follows
   /// What the switch would refuse, asked at both sides: [{"check": "REVERSE", "ok": true, "detail": "…"}].
   std::function<Task<Result<std::string>>(pg::Database& db, std::string domain)> preflight;
 };

@@ -20,6 +20,7 @@ Answering switch_domain(Call& call);
 Answering revert_domain(Call& call);
 Answering complete_domain(Call& call);
 Answering unlock_domain(Call& call);
+Answering abandon_domain(Call& call);
 Answering list_moves(Call& call);
 Answering get_move(Call& call, Uuid id);
 Answering abort_move(Call& call, Uuid id);
@@ -29,6 +30,7 @@ Answering accept_reject(Call& call);
 Answering retry_reject(Call& call);
 Answering list_diffs(Call& call);
 Answering start_diff(Call& call);
+Answering start_repair(Call& call);
 Answering get_diff(Call& call, Uuid id);
 Answering list_differences(Call& call, Uuid id);
 Answering list_merge_candidates(Call& call);
@@ -46,6 +48,7 @@ const auth::Operation operations[] = {
     {Method::post, "/v1/takeover/domains/{domain}/reversion", "revert_takeover_domain", revert_domain, {.time_limit = Millis(30000)}},
     {Method::post, "/v1/takeover/domains/{domain}/completion", "complete_takeover_domain", complete_domain, {.time_limit = Millis(30000)}},
     {Method::post, "/v1/takeover/domains/{domain}/unlocking", "unlock_takeover_domain", unlock_domain, {.time_limit = Millis(30000)}},
+    {Method::post, "/v1/takeover/domains/{domain}/abandonment", "abandon_takeover_domain", abandon_domain, {.time_limit = Millis(30000)}},
     {Method::get, "/v1/takeover/domains/{domain}/moves", "list_takeover_moves", list_moves},
     {Method::get, "/v1/takeover/moves/{move_id}", "get_takeover_move", get_move},
     {Method::post, "/v1/takeover/moves/{move_id}/abortion", "abort_takeover_move", abort_move},
@@ -55,6 +58,7 @@ const auth::Operation operations[] = {
     {Method::post, "/v1/takeover/rejects/{reject_id}/retry", "retry_takeover_reject", retry_reject},
     {Method::get, "/v1/takeover/domains/{domain}/diffs", "list_takeover_diffs", list_diffs},
     {Method::post, "/v1/takeover/domains/{domain}/diffs", "start_takeover_diff", start_diff, {.time_limit = Millis(30000)}},
+    {Method::post, "/v1/takeover/domains/{domain}/repairs", "start_takeover_repair", start_repair, {.time_limit = Millis(30000)}},
     {Method::get, "/v1/takeover/diffs/{diff_id}", "get_takeover_diff", get_diff},
     {Method::get,
      "/v1/takeover/diffs/{diff_id}/differences",
@@ -141,6 +145,7 @@ Answering switch_domain(Call& call) { return start(call, controls->start_switch,
 Answering revert_domain(Call& call) { return start(call, controls->start_revert, s::answer_move); }
 Answering complete_domain(Call& call) { return start(call, controls->start_completion, s::answer_move); }
 Answering unlock_domain(Call& call) { return start(call, controls->start_unlock, s::answer_move); }
+Answering abandon_domain(Call& call) { return start(call, controls->start_abandonment, s::answer_move); }
 
 // Moves ------------------------------------------------------------------------------------------------------------------
 
@@ -220,6 +225,7 @@ Answering acknowledge_alarm(Call& call) {
 
 Answering list_diffs(Call& call) { return list_of_domain(call, s::list_diffs); }
 Answering start_diff(Call& call) { return start(call, controls->start_diff, s::answer_diff); }
+Answering start_repair(Call& call) { return start(call, controls->start_repair, s::answer_diff); }
 
 Answering get_diff(Call& call, Uuid id) { co_return co_await call.show(s::get_diff, pg::params(id)); }
 

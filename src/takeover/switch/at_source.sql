@@ -17,11 +17,17 @@ select enishi.lower_fence($1::text, $2::bigint)
 -- name: sleep_fence :one
 select enishi.sleep_fence($1::text, $2::integer)
 
+-- name: has_fence :one
+select to_regprocedure('enishi.drop_fence(text, bigint)') is not null
+
 -- name: drop_fence :one
 select enishi.drop_fence($1::text, $2::bigint)
 
 -- name: fence :optional
-select f.state, f.epoch, coalesce(f.lapses_at <= clock_timestamp(), false), (select count(*) from enishi.fenced_table t where t.domain = f.domain)
+-- (domain): state, epoch, whether it lapsed, its tables, the last batch of the reverse stream under it, and whether the setup that the owner ran counts them
+select f.state, f.epoch, coalesce(f.lapses_at <= clock_timestamp(), false), (select count(*) from enishi.fenced_table t where t.domain = f.domain),
+       coalesce((select (to_jsonb(r) ->> 'batch')::bigint from enishi.reversed r where r.domain = f.domain and (to_jsonb(r) ->> 'epoch')::bigint = f.epoch), 0),
+       to_regprocedure('enishi.count_batch(text, bigint, bigint)') is not null
   from enishi.fence f where f.domain = $1
 
 -- name: begin_reverse :one
@@ -31,6 +37,14 @@ select last_xid, last_id from enishi.begin_reverse($1::text, $2::bigint)
 -- name: note_reversed :exec
 -- (domain, xid, id, records, keys)
 select enishi.note_reversed($1::text, $2::bigint, $3::bigint, $4::uuid[], $5::text[])
+
+-- name: last_batch :one
+-- (domain, epoch): the last batch under this fence. After begin_reverse, which keeps others from adding one.
+select coalesce((select r.batch from enishi.reversed r where r.domain = $1 and r.epoch = $2::bigint), 0)
+
+-- name: count_batch :exec
+-- (domain, epoch, batch)
+select enishi.count_batch($1::text, $2::bigint, $3::bigint)
 
 -- name: reversed_keys :many
 select record, key from enishi.reversed_keys($1::uuid[])

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "takeover/domains.hpp"
 #include "takeover/source.sql.hpp"
 #include "takeover/switch/at_source.sql.hpp"
 #include "takeover/switch/diff.sql.hpp"
@@ -310,8 +311,12 @@ class Comparison {
 
   /// Until the other side has everything that the owner's had when this was called.
   Task<Result<bool>> arrived(bool legacy, std::int64_t epoch, Deadline until) {
-    std::string position;
-    if (legacy) {
+    std::string position, transactions;
+    if (!legacy) {
+      auto now = co_await p_.local->run(sql::moves::now_there, {}, soon());
+      if (!now) co_return tl::make_unexpected(std::move(now.error()));
+      transactions = now->text(0, 0);
+    } else {
       auto at = co_await mark(*p_.source, p_.domain(), epoch, soon());
       if (!at) co_return tl::make_unexpected(std::move(at.error()));
       position = std::move(*at);
@@ -322,9 +327,10 @@ class Comparison {
         if (!reached) co_return tl::make_unexpected(std::move(reached.error()));
         if (reached->boolean(0, 0)) co_return true;
       } else {
-        auto queued = co_await p_.local->run(sql::moves::queue_length, pg::params(p_.domain()), soon());
-        if (!queued) co_return tl::make_unexpected(std::move(queued.error()));
-        if (queued->integer(0, 0) == 0) co_return true;
+        // The queue is hardly ever empty while people work; what was in it is written back in its order.
+        auto written = co_await p_.local->run(sql::moves::written_back, pg::params(p_.domain(), transactions), soon());
+        if (!written) co_return tl::make_unexpected(std::move(written.error()));
+        if (written->boolean(0, 0)) co_return true;
       }
       if (until.passed()) co_return false;
       co_await sleep(Millis(10));
@@ -460,6 +466,79 @@ Task<Result<DiffReport>> diff_since(Place place, std::string base_snapshot_xmax,
   comparison.report.records = static_cast<std::int64_t>(keys.size());
   auto done = quick ? co_await comparison.at_rest(std::move(keys)) : co_await comparison.settle(std::move(keys));
   if (!done) co_return tl::make_unexpected(std::move(done.error()));
+  co_return co_await comparison.end();
+}
+
+Task<Result<DiffReport>> diff_moved(Place place, DiffOptions options) {
+  Comparison comparison(place, options);
+  if (auto begun = co_await comparison.begin("KEYS"); !begun) co_return tl::make_unexpected(std::move(begun.error()));
+  auto rows = co_await place.local->run(s::moved_keys, pg::params(place.domain(), place.system()), options.deadline);
+  if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+  Keys keys;
+  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+  comparison.report.records = static_cast<std::int64_t>(keys.size());
+  if (auto done = co_await comparison.settle(std::move(keys)); !done) co_return tl::make_unexpected(std::move(done.error()));
+  co_return co_await comparison.end();
+}
+
+Task<Result<std::vector<std::string>>> found_keys(Place place, std::string run, int most) {
+  auto rows = co_await place.local->run(s::found_keys, pg::params(run, most), Deadline::in(Millis(30000)));
+  if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+  Keys keys;
+  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+  co_return keys;
+}
+
+Task<Result<void>> read_again(Place place, std::vector<std::string> keys, Deadline deadline) {
+  for (std::size_t at = 0; at < keys.size();) {
+    const auto to = std::min(keys.size(), at + kMostAtOnce);
+    const Keys part(keys.begin() + static_cast<std::ptrdiff_t>(at), keys.begin() + static_cast<std::ptrdiff_t>(to));
+    auto own = co_await ownership(*place.local, place.domain(), deadline);
+    if (!own) co_return tl::make_unexpected(std::move(own.error()));
+    auto fetched = co_await place.source->fetch(place.mapping, part, {}, own->era, deadline);
+    if (!fetched) co_return tl::make_unexpected(std::move(fetched.error()));
+    auto batch = decode(*place.mapping, std::move(**fetched));
+    batch.epoch = own->epoch;
+    auto lease = co_await place.local->lease(deadline);
+    co_await lease.begin(deadline);
+    auto stored = co_await apply(lease, batch, deadline);
+    if (stored) {
+      co_await lease.commit(deadline);
+      at = to;
+      continue;
+    }
+    co_await lease.rollback(deadline);
+    const auto& code = stored.error().code;
+    if (deadline.passed() || (code != "EPOCH_MOVED" && code != "GATE_SHUT" && code != "SERIALIZATION_FAILURE"))
+      co_return tl::make_unexpected(std::move(stored.error()));
+    co_await sleep(Millis(50));
+  }
+  co_return Result<void>();
+}
+
+Task<Result<DiffReport>> repair(Place place, DiffOptions options) {
+  const auto soon = Deadline::in(Millis(600000));
+  auto own = co_await ownership(*place.local, place.domain(), soon);
+  if (!own) co_return tl::make_unexpected(std::move(own.error()));
+  if (own->state != "LEGACY" && own->state != "OWNED")
+    co_return fail(Kind::conflict, "ILLEGAL_TRANSITION",
+                   "The domain " + place.domain() + " is " + own->state + "; try again when it is not.");
+  auto run = co_await place.local->run(s::last_found, pg::params(place.domain()), soon);
+  if (!run) co_return tl::make_unexpected(std::move(run.error()));
+  if (run->empty())
+    co_return fail(Kind::conflict, "NOTHING_TO_REPAIR", "The last comparison of " + place.domain() + " found no difference.");
+  auto keys = co_await found_keys(place, std::string(run->text(0, 0)), static_cast<int>(options.most_reported));
+  if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
+  Comparison comparison(place, options);
+  if (auto begun = co_await comparison.begin("KEYS"); !begun) co_return tl::make_unexpected(std::move(begun.error()));
+  if (own->state == "LEGACY") {
+    if (auto read = co_await read_again(place, *keys, soon); !read) co_return tl::make_unexpected(std::move(read.error()));
+  } else {
+    auto queued = co_await place.local->run(sql::moves::queue_keys, pg::params(place.domain(), place.system(), *keys), soon);
+    if (!queued) co_return tl::make_unexpected(std::move(queued.error()));
+  }
+  comparison.report.records = static_cast<std::int64_t>(keys->size());
+  if (auto done = co_await comparison.settle(std::move(*keys)); !done) co_return tl::make_unexpected(std::move(done.error()));
   co_return co_await comparison.end();
 }
 

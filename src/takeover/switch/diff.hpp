@@ -33,9 +33,20 @@ struct DiffReport {
   double seconds = 0;
 };
 
+/// The fields that differ, of at most DiffOptions::most_reported records, are in takeover_difference.
+[[nodiscard]] Task<Result<std::vector<std::string>>> found_keys(Place place, std::string run, int most);
+
 /// Everything. DIFF_CUT_SHORT at the deadline: what was compared so far is kept for `resume`.
 Task<Result<DiffReport>> diff(Place place, DiffOptions options);
 /// What was fetched since the last clean run, and only that; writes nothing down when `quick`: for the moments when writers are held.
 Task<Result<DiffReport>> diff_since(Place place, std::string base_snapshot_xmax, bool quick, DiffOptions options);
+/// What either side changed while Enishi owns.
+Task<Result<DiffReport>> diff_moved(Place place, DiffOptions options);
+/// Makes the side that does not own like the one that does, where the last comparison found differences, and compares those keys again: its
+/// report is of what still differs. While LEGACY owns they are read again from the source, while Enishi owns they are written to it again.
+/// NOTHING_TO_REPAIR; ILLEGAL_TRANSITION while the domain changes hands.
+Task<Result<DiffReport>> repair(Place place, DiffOptions options);
+/// Reads these keys again from the source.
+Task<Result<void>> read_again(Place place, std::vector<std::string> keys, Deadline deadline);
 
 }  // namespace enishi::takeover

@@ -18,6 +18,9 @@ update takeover_diff_run set next_key = $2, next_chunk = next_chunk + 1, records
 -- (run, state, position, records, differences)
 update takeover_diff_run set state = $2, to_position = $3::pg_lsn, records = $4, differences = $5, finished_at = clock_timestamp() where id = $1
 
+-- name: cut_short :exec
+update takeover_diff_run set state = 'CUT_SHORT', finished_at = clock_timestamp() where id = $1::uuid and state = 'RUNNING'
+
 -- name: keys_after :many
 -- (system, domain, after, limit)
 select i.legacy_key from legacy_identity i where i.system = $1 and i.domain = $2 and not i.deleted and i.legacy_key > $3
@@ -74,6 +77,21 @@ select k.key from unnest($3::text[]) k(key)
 -- name: changed_keys :many
 -- (system, domain, era, source snapshot's xmax, limit): fetched by snapshots after that one
 select i.legacy_key from legacy_identity i where i.system = $1 and i.domain = $2 and (i.era > $3 or i.era = $3 and i.snapshot_xmax >= $4) limit $5
+
+-- name: moved_keys :many
+-- (domain, system): of records that either side changed since Enishi owns, and of those in which the last comparison found something
+select i.legacy_key from takeover_reversed r join legacy_identity i on i.id = r.record_id and i.system = $2 and i.domain = $1 and not i.deleted where r.domain = $1
+union select f.legacy_key from takeover_foreign f where f.domain = $1
+union select d.legacy_key from takeover_difference d where d.run_id = (select x.id from takeover_diff_run x where x.domain = $1 and x.state in ('CLEAN', 'DIFFERENT') order by x.started_at desc limit 1)
+
+-- name: found_keys :many
+-- (run, limit)
+select distinct d.legacy_key from takeover_difference d where d.run_id = $1::uuid order by d.legacy_key limit $2
+
+-- name: last_found :optional
+-- (domain): the last comparison that came to an end, if it found something
+select x.id from (select r.id, r.state from takeover_diff_run r where r.domain = $1 and r.state in ('CLEAN', 'DIFFERENT') order by r.started_at desc limit 1) x
+ where x.state = 'DIFFERENT'
 
 -- name: store_differences :exec
 -- (run, system, domain, keys, records there or null): of one that neither side has a record of, a line says so

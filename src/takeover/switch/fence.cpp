@@ -40,6 +40,8 @@ Task<Result<FenceState>> fence_state(Source& source, std::string domain, Deadlin
   out.epoch = rows->integer(0, 1);
   out.lapsed = rows->boolean(0, 2);
   out.tables = rows->integer(0, 3);
+  out.batch = rows->integer(0, 4);
+  out.counts = rows->boolean(0, 5);
   co_return out;
 }
 

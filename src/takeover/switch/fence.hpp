@@ -28,6 +28,8 @@ struct FenceState {
   std::int64_t epoch = 0;
   bool lapsed = false;
   std::int64_t tables = 0;
+  std::int64_t batch = 0;  ///< the last one of the reverse stream under this epoch
+  bool counts = false;     ///< false: the owner's setup is of an earlier release, which counted no batches
 };
 inline constexpr double kFenceSeconds = 10;  ///< until an unsealed fence lapses, on the source's clock
 

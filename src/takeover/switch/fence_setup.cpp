@@ -36,6 +36,9 @@ create table if not exists enishi.reversed (
   last_id bigint not null default 0,
   at timestamptz not null default clock_timestamp()
 );
+-- Batches of the reverse stream under the fence's epoch: a database that was taken back to an earlier time is noticed by them.
+alter table enishi.reversed add column if not exists epoch bigint not null default 0;
+alter table enishi.reversed add column if not exists batch bigint not null default 0;
 
 -- Statement trigger. What the plain read lets through is read again with a lock, which the seal waits for and which fails in a transaction whose
 -- snapshot is older than the fence.
@@ -197,6 +200,11 @@ language sql security definer set search_path = pg_catalog as $$
   update enishi.reversed x set last_xid = of_xid, last_id = of_id, at = clock_timestamp() where x.domain = of_domain
 $$;
 
+create or replace function enishi.count_batch(of_domain text, of_epoch bigint, of_batch bigint) returns void
+language sql security definer set search_path = pg_catalog as $$
+  update enishi.reversed x set epoch = of_epoch, batch = of_batch where x.domain = of_domain
+$$;
+
 create or replace function enishi.reversed_keys(records uuid[]) returns table (record uuid, key text) language sql stable security definer set search_path = pg_catalog as $$
   select a.request, a.legacy_key from enishi.applied a where a.request = any (records) and a.legacy_key is not null
 $$;
@@ -240,7 +248,7 @@ std::string fence_setup_sql(const Mapping& mapping, std::string_view login) {
        {"refuse_write()", "fenced_relations(text)", "install_fence(text)", "lock_fenced(text, integer)",
         "raise_fence(text, bigint, double precision, integer)", "mark(text, bigint)", "seal_fence(text, bigint)",
         "lower_fence(text, bigint)", "sleep_fence(text, integer)", "drop_fence(text, bigint)", "begin_reverse(text, bigint)",
-        "note_reversed(text, bigint, bigint, uuid[], text[])", "reversed_keys(uuid[])"}) {
+        "note_reversed(text, bigint, bigint, uuid[], text[])", "count_batch(text, bigint, bigint)", "reversed_keys(uuid[])"}) {
     out += fmt::format("revoke execute on function enishi.{} from public;\n", function);
     out += fmt::format("grant execute on function enishi.{} to {};\n", function, role);
   }

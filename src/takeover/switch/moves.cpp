@@ -100,12 +100,21 @@ class Mover {
     auto lowered = co_await lower();
     if (!lowered) log_warning("the fence could not be lowered yet", {{"domain", p_.domain()}, {"error", lowered.error().detail}});
     fault_point("UNFENCE");
+    if (auto taken = co_await caught(take_theirs()); !taken)
+      log_warning("what differed was not read again", {{"domain", p_.domain()}, {"run", dirty_}, {"error", taken.error().detail}});
     co_return co_await finished("LEGACY", held);
   }
 
   Task<Result<MoveReport>> do_complete() {
     if (auto ready = co_await begin("COMPLETE", "OWNED", "NOT_OWNED"); !ready) co_return tl::make_unexpected(std::move(ready.error()));
     auto done = co_await caught(complete());
+    if (!done) co_return co_await refused(std::move(done.error()));
+    co_return co_await finished("LOCAL", std::nullopt);
+  }
+
+  Task<Result<MoveReport>> do_abandon() {
+    if (auto ready = co_await begin("ABANDON", "LEGACY", "NOT_LEGACY"); !ready) co_return tl::make_unexpected(std::move(ready.error()));
+    auto done = co_await caught(abandon());
     if (!done) co_return co_await refused(std::move(done.error()));
     co_return co_await finished("LOCAL", std::nullopt);
   }
@@ -145,6 +154,7 @@ class Mover {
       json::object detail{{"fence", fence->state}, {"fence_epoch", fence->epoch}, {"epoch", own_.epoch}};
       auto told = co_await p_.local->run(s::alarm, pg::params(p_.domain(), "FENCE_OPEN", json::serialize(detail)), deadline);
       if (!told) co_return tl::make_unexpected(std::move(told.error()));
+      if (auto sealed = co_await seal_again(deadline); !sealed) co_return sealed;
     }
     co_return co_await end_left("ABORTED", deadline, 20);
   }
@@ -201,6 +211,10 @@ class Mover {
     if (fence->state.empty() || fence->tables == 0)
       co_return fail(Kind::conflict, "FENCE_MISSING",
                      "The owner of the source's tables has not installed the fence: `enishi takeover plan` prints it.");
+    if (!fence->counts)
+      co_return fail(Kind::conflict, "FENCE_OLD",
+                     "The fence at the source is of an earlier release: the owner of its tables runs what `enishi takeover fence` prints "
+                     "once more.");
     // Nobody waits yet: a record or a table that somebody holds just now is no reason to give up.
     for (const auto until = Deadline::in(Millis(15000));;) {
       auto ready = co_await reverse_ready(deadline);
@@ -226,6 +240,7 @@ class Mover {
     std::vector<pg::Step> steps;
     steps.push_back({s::lock_timeout, pg::params("300")});
     steps.push_back({s::reverse_on, pg::params(p_.domain())});
+    steps.push_back({s::forget_foreign, pg::params(p_.domain())});
     auto on = co_await p_.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
     if (!on) co_return tl::make_unexpected(std::move(on.error()));
     co_return Result<void>();
@@ -245,6 +260,31 @@ class Mover {
     if (rows->integer(0, 1) > 0)
       co_return fail(Kind::conflict, "REVERSE_FAILED",
                      fmt::format("{} records cannot be written back; see takeover_reverse_failure.", rows->text(0, 1)));
+    if (o_.without_diff) co_return true;
+    // In an era in which both sides were never found equal, a change at the source may have been missed.
+    auto compared = rows->null(0, 3) ? co_await diff(p_, {}) : co_await diff_moved(p_, {});
+    if (!compared) co_return tl::make_unexpected(std::move(compared.error()));
+    report_.compared = compared->records;
+    if (compared->differences == 0) co_return true;
+    dirty_ = compared->run;
+    if (o_.despite_differences) co_return true;
+    constexpr int kNamed = 20;
+    auto keys = co_await found_keys(p_, dirty_, kNamed);
+    if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
+    co_return fail(
+        Kind::conflict, "DIFF_DIRTY",
+        fmt::format("{0} records differ at the source: {1}{2}. `enishi takeover repair --domain {3}` writes Enishi's there again; "
+                    "`enishi takeover revert --domain {3} --despite-differences` lets the source's stand.",
+                    compared->differences, fmt::join(*keys, ", "), compared->differences > kNamed ? " …" : "", p_.domain()));
+  }
+
+  /// The source owns again, and is right in what differed.
+  Task<Result<bool>> take_theirs() {
+    if (dirty_.empty()) co_return true;
+    auto keys = co_await found_keys(p_, dirty_, static_cast<int>(DiffOptions().most_reported));
+    if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
+    if (auto read = co_await read_again(p_, std::move(*keys), Deadline::in(Millis(60000))); !read)
+      co_return tl::make_unexpected(std::move(read.error()));
     co_return true;
   }
 
@@ -298,6 +338,7 @@ class Mover {
     if (!at) co_return tl::make_unexpected(std::move(at.error()));
     co_await step("DRAIN");
     for (;;) {
+      if (auto going = co_await not_stopped(); !going) co_return going;
       auto reached = co_await p_.local->run(s::reached, pg::params(p_.domain(), *at), Deadline::in(Millis(2000)));
       if (!reached) co_return tl::make_unexpected(std::move(reached.error()));
       if (reached->boolean(0, 0)) break;
@@ -316,10 +357,20 @@ class Mover {
       fault_point("DIFF");
     }
     if (until.passed()) co_return fail(Kind::unavailable, "TOO_SLOW", "Writes were held for as long as they may be.");
+    if (auto going = co_await not_stopped(); !going) co_return going;
     co_await step("SEAL");
     auto sealed = co_await seal_fence(*p_.source, p_.domain(), epoch_, until);
     if (!sealed) co_return tl::make_unexpected(std::move(sealed.error()));
     if (!*sealed) co_return fail(Kind::unavailable, "FENCE_LAPSED", "The fence lapsed before it was sealed.");
+    co_return true;
+  }
+
+  /// Somebody may have stopped this move by moving the domain: there is no use in going on, and the source waits behind the fence.
+  Task<Result<bool>> not_stopped() {
+    auto now = co_await ownership(*p_.local, p_.domain(), Deadline::in(Millis(2000)));
+    if (!now) co_return tl::make_unexpected(std::move(now.error()));
+    if (now->state != "SWITCHING" || now->epoch != epoch_)
+      co_return fail(Kind::conflict, "MOVE_STOPPED", "This move was stopped: the domain " + p_.domain() + " is " + now->state + ".");
     co_return true;
   }
 
@@ -361,7 +412,7 @@ class Mover {
   /// First LEGACY with a new epoch, then the fence: never the other way round.
   Task<Result<MoveReport>> go_back(Error why, SteadyTime held) {
     auto back = co_await settle("SWITCHING", "LEGACY");
-    if (!back) co_return co_await lost_to_another(std::move(back.error()));
+    if (!back) co_return co_await lost_to_another(why.code == "MOVE_STOPPED" ? std::move(why) : std::move(back.error()));
     fault_point("BACK");
     auto lowered = co_await lower();
     if (!lowered)
@@ -395,7 +446,16 @@ class Mover {
     co_return tl::make_unexpected(std::move(why));
   }
 
-  Task<Result<MoveReport>> lost_to_another(Error why) { co_return co_await refused(std::move(why)); }
+  /// Where that was somebody who stopped a switch, its fence is still there: it is lowered at once, under the epoch that they made.
+  Task<Result<MoveReport>> lost_to_another(Error why) {
+    auto now = co_await caught(ownership(*p_.local, p_.domain(), Deadline::in(Millis(5000))));
+    if (now && now->state == "LEGACY") {
+      epoch_ = now->epoch;
+      if (auto lowered = co_await lower(); !lowered)
+        log_warning("the fence could not be lowered; the server does it", {{"domain", p_.domain()}, {"error", lowered.error().detail}});
+    }
+    co_return co_await refused(std::move(why));
+  }
 
   Task<Result<bool>> ended(std::string state, std::string detail) {
     auto done = co_await p_.local->run(s::end_move, pg::params(report_.move, state, detail), Deadline::in(Millis(5000)));
@@ -446,12 +506,34 @@ class Mover {
     co_return true;
   }
 
+  Task<Result<bool>> abandon() {
+    std::vector<pg::Step> steps;
+    steps.push_back({s::lock_timeout, pg::params("2000")});
+    steps.push_back({s::abandon_domain, pg::params(p_.domain(), epoch_)});
+    auto done = co_await p_.local->write(std::move(steps), {.deadline = Deadline::in(Millis(20000))});
+    if (!done && done.error().code == "LOCKED")
+      co_return fail(Kind::unavailable, "WRITERS_BUSY", "A write to " + p_.domain() + " has been running for too long; try again.");
+    if (!done) co_return tl::make_unexpected(std::move(done.error()));
+    const auto why = (*done)[1].maybe(0, 0);
+    if (why == "EDITS_PENDING")
+      co_return fail(Kind::conflict, "EDITS_PENDING", "An edit is on its way to " + p_.system() + "; try again in a moment.");
+    if (why) co_return fail(Kind::conflict, "MOVE_RUNNING", "Somebody else moved the domain " + p_.domain() + ".");
+    ++epoch_;
+    fault_point("ABANDON");
+    auto dropped = co_await caught(drop_everything());
+    if (!dropped) log_warning("the source keeps something of the takeover", {{"domain", p_.domain()}, {"error", dropped.error().detail}});
+    co_return true;
+  }
+
   Task<Result<bool>> drop_everything() {
     const auto deadline = Deadline::in(Millis(20000));
     auto off = co_await p_.local->run(s::reverse_off, pg::params(p_.domain()), deadline);
     if (!off) co_return tl::make_unexpected(std::move(off.error()));
-    if (auto dropped = co_await drop_fence(*p_.source, p_.domain(), epoch_, deadline); !dropped)
-      co_return tl::make_unexpected(std::move(dropped.error()));
+    auto fenced = co_await p_.source->db().run(sql::at_source::has_fence, {}, deadline);
+    if (!fenced) co_return tl::make_unexpected(std::move(fenced.error()));
+    if (fenced->boolean(0, 0))
+      if (auto dropped = co_await drop_fence(*p_.source, p_.domain(), epoch_, deadline); !dropped)
+        co_return tl::make_unexpected(std::move(dropped.error()));
     fault_point("DROP");
     for (int attempts = 0;; ++attempts) {
       auto ended = co_await p_.source->db().run(sql::at_source::end_stream, pg::params(own_.slot), deadline);
@@ -473,19 +555,28 @@ class Mover {
     co_return Result<void>();
   }
 
+  /// The source was taken back to before its fence was sealed, or somebody opened it. Whatever was written back is written once more; what
+  /// others wrote there meanwhile is found by a comparison.
+  Task<Result<void>> seal_again(Deadline deadline) {
+    if (auto up = co_await raise_fence(*p_.source, p_.domain(), own_.epoch, deadline, o_.fence_seconds); !up) co_return up;
+    auto sealed = co_await seal_fence(*p_.source, p_.domain(), own_.epoch, deadline);
+    if (!sealed) co_return tl::make_unexpected(std::move(sealed.error()));
+    if (!*sealed) co_return fail(Kind::unavailable, "FENCE_LAPSED", "The fence lapsed before it was sealed.");
+    auto again = co_await p_.local->run(s::send_again, pg::params(p_.domain(), 0), deadline);
+    if (!again) co_return tl::make_unexpected(std::move(again.error()));
+    log_error("the fence at the source was open while Enishi owns, and is sealed again",
+              {{"domain", p_.domain()}, {"epoch", own_.epoch}, {"written_again", again->integer(0, 0)}});
+    co_return Result<void>();
+  }
+
   Task<Result<void>> make_read_only(std::int64_t fence_epoch, Deadline deadline) {
     const auto why = fmt::format(
         "the source has seen epoch {} and this database only {}: it is older than the last switch or revert. "
         "`enishi takeover unlock --domain {}` gives the domain back to {}, whose records are the newer ones",
         fence_epoch, own_.epoch, p_.domain(), p_.system());
     if (own_.read_only.empty()) log_error("a domain is read-only", {{"domain", p_.domain()}, {"why", why}});
-    std::vector<pg::Step> steps;
-    steps.push_back({s::set_read_only, pg::params(p_.domain(), why)});
     json::object detail{{"fence_epoch", fence_epoch}, {"epoch", own_.epoch}};
-    steps.push_back({s::alarm, pg::params(p_.domain(), "SOURCE_AHEAD", json::serialize(detail))});
-    auto done = co_await p_.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
-    if (!done) co_return tl::make_unexpected(std::move(done.error()));
-    co_return Result<void>();
+    co_return co_await stop_behind_source(p_, why, std::move(detail), deadline);
   }
 
   Place p_;
@@ -495,6 +586,7 @@ class Mover {
   MoveReport report_;
   std::int64_t epoch_ = 0;
   std::string base_;
+  std::string dirty_;  ///< the run that found differences before a revert
 
   friend Task<Result<void>> enishi::takeover::recover(Place);
 };
@@ -520,6 +612,10 @@ Task<Result<MoveReport>> revert_domain(Place place, MoveOptions options) {
 
 Task<Result<MoveReport>> complete_domain(Place place, MoveOptions options) {
   return moved(std::move(place), std::move(options), &Mover::do_complete);
+}
+
+Task<Result<MoveReport>> abandon_domain(Place place, MoveOptions options) {
+  return moved(std::move(place), std::move(options), &Mover::do_abandon);
 }
 
 Task<Result<void>> recover(Place place) {
@@ -562,7 +658,7 @@ Task<Result<Uuid>> Keeper::start_move(pg::Database& db, std::string kind, std::s
   const auto deadline = Deadline::in(Millis(10000));
   auto own = co_await ownership(db, domain, deadline);
   if (!own) co_return tl::make_unexpected(std::move(own.error()));
-  const std::string from = kind == "SWITCH" ? "LEGACY" : kind == "UNLOCK" ? own->state : "OWNED";
+  const std::string from = kind == "SWITCH" || kind == "ABANDON" ? "LEGACY" : kind == "UNLOCK" ? own->state : "OWNED";
   if (kind == "UNLOCK" && own->read_only.empty())
     co_return fail(Kind::conflict, "NOT_READ_ONLY", "The domain " + domain + " can be written as it is.");
   if (own->state != from)
@@ -579,16 +675,26 @@ Task<Result<Uuid>> Keeper::start_move(pg::Database& db, std::string kind, std::s
   co_return Uuid::parse(id).value();
 }
 
-Task<Result<Uuid>> Keeper::start_diff(pg::Database& db, std::string domain) {
+Task<Result<Uuid>> Keeper::start_diff(pg::Database& db, std::string domain) { return start_run(db, "DIFF", std::move(domain)); }
+
+Task<Result<Uuid>> Keeper::start_repair(pg::Database& db, std::string domain) {
+  auto found = co_await db.run(sql::diff::last_found, pg::params(domain), Deadline::in(Millis(10000)));
+  if (!found) co_return tl::make_unexpected(std::move(found.error()));
+  if (found->empty()) co_return fail(Kind::conflict, "NOTHING_TO_REPAIR", "The last comparison of " + domain + " found no difference.");
+  co_return co_await start_run(db, "REPAIR", std::move(domain));
+}
+
+Task<Result<Uuid>> Keeper::start_run(pg::Database& db, std::string kind, std::string domain) {
   const auto deadline = Deadline::in(Millis(10000));
   auto own = co_await ownership(db, domain, deadline);
   if (!own) co_return tl::make_unexpected(std::move(own.error()));
-  auto row = co_await db.run(sql::diff::begin_run, pg::params(domain, "FULL", own->era, nullptr, nullptr, 0, nullptr), deadline);
+  auto row = co_await db.run(sql::diff::begin_run,
+                             pg::params(domain, kind == "DIFF" ? "FULL" : "KEYS", own->era, nullptr, nullptr, 0, nullptr), deadline);
   if (!row) co_return tl::make_unexpected(std::move(row.error()));
   const std::string id(row->text(0, 0));
-  shard_.post([this, domain, id] {
+  shard_.post([this, kind, domain, id] {
     ++comparing_;
-    spawn(shard_, "takeover diff", carry_out("DIFF", domain, id, ""));
+    spawn(shard_, "takeover diff", carry_out(kind, domain, id, ""));
   });
   co_return Uuid::parse(id).value();
 }
@@ -602,15 +708,22 @@ Task<> Keeper::carry_out(std::string kind, std::string domain, std::string id, s
     } else if (kind == "DIFF") {
       auto done = co_await diff(*place, {.run = id, .stopping = &stopping_});
       if (!done) trouble = done.error().detail;
+    } else if (kind == "REPAIR") {
+      auto done = co_await repair(*place, {.run = id, .stopping = &stopping_});
+      if (!done) trouble = done.error().detail;
     } else {
       MoveOptions options{.actor = actor, .id = id};
-      auto done = kind == "SWITCH"   ? co_await switch_domain(*place, options)
-                  : kind == "REVERT" ? co_await revert_domain(*place, options)
-                  : kind == "UNLOCK" ? co_await unlock_domain(*place, options)
-                                     : co_await complete_domain(*place, options);
+      auto done = kind == "SWITCH"    ? co_await switch_domain(*place, options)
+                  : kind == "REVERT"  ? co_await revert_domain(*place, options)
+                  : kind == "UNLOCK"  ? co_await unlock_domain(*place, options)
+                  : kind == "ABANDON" ? co_await abandon_domain(*place, options)
+                                      : co_await complete_domain(*place, options);
       if (!done) trouble = done.error().detail;
     }
-    if (!trouble.empty() && kind != "DIFF") {
+    if (!trouble.empty() && (kind == "DIFF" || kind == "REPAIR")) {
+      auto ended = co_await local_.run(sql::diff::cut_short, pg::params(id), Deadline::in(Millis(5000)));
+      if (!ended) trouble += "; " + ended.error().detail;
+    } else if (!trouble.empty()) {
       json::object detail{{"detail", trouble}};
       auto ended = co_await local_.run(s::end_unless_ended, pg::params(id, json::serialize(detail)), Deadline::in(Millis(5000)));
       if (!ended) trouble += "; " + ended.error().detail;
@@ -657,7 +770,8 @@ Task<> Keeper::keep(std::string domain, std::string state) {
       // A mapping may have been replaced.
       auto fresh = co_await find_place(local_, shard_, offload_, domain, Deadline::in(Millis(10000)));
       if (fresh &&
-          (fresh->mapping->files.forward != place.mapping->files.forward || fresh->mapping->files.reverse != place.mapping->files.reverse ||
+          (fresh->mapping->files.toml != place.mapping->files.toml || fresh->mapping->files.forward != place.mapping->files.forward ||
+           fresh->mapping->files.reverse != place.mapping->files.reverse ||
            fresh->source->config().conninfo != place.source->config().conninfo))
         places_[domain] = std::move(*fresh);
       if (auto done = co_await recover(place); !done) trouble = done.error().detail;
@@ -672,14 +786,19 @@ Task<> Keeper::keep(std::string domain, std::string state) {
         spawn(shard_, "takeover diff", compare(place));
       }
     }
-    if (state == "OWNED") {
+    auto& reversing = reversing_[domain];
+    if (state == "OWNED" && steady_now() >= reversing.rests_until) {
       for (int batches = 0; batches < 20 && !stopping_; ++batches) {
+        const auto began = steady_now();
         auto batch = co_await reverse_batch(place, Writers::going_on, Deadline::in(Millis(30000)));
         if (!batch) {
-          trouble = batch.error().detail;
+          if (batch.error().code != "DOMAIN_READ_ONLY") trouble = batch.error().detail;
           break;
         }
-        if (!batch->more) break;
+        const auto rest = reversing.pace.rest(batch->records + batch->failures, steady_now() - began,
+                                              place.mapping->reverse_rows_per_second, steady_now());
+        reversing.rests_until = steady_now() + rest;
+        if (!batch->more || rest > Millis(0)) break;
       }
     }
   } catch (const std::exception& e) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "takeover/pace.hpp"
 #include "takeover/switch/diff.hpp"
 #include "takeover/switch/place.hpp"
 
@@ -36,6 +37,7 @@ struct MoveOptions {
   Millis most_lag{5000};               ///< in which the mirror has to bring a mark, before a switch begins; 0: not asked
   double fence_seconds = 10;           ///< until an unsealed fence lapses
   bool without_diff = false;           ///< for tests: no comparison is asked for
+  bool despite_differences = false;    ///< of a revert: what differs becomes what the source has
 };
 
 struct MoveReport {
@@ -46,12 +48,16 @@ struct MoveReport {
   std::int64_t compared = 0;  ///< records compared while they were
 };
 
-/// Refused with nothing touched: NOT_LEGACY, MOVE_RUNNING, MIRROR_BEHIND, REJECTS_OPEN, DIFF_MISSING, DIFF_FOUND, REVERSE_…, FENCE_MISSING.
-/// Gone back: LEGACY_BUSY, WRITERS_BUSY, DRAIN_SLOW, DIFF_FOUND, FENCE_LAPSED, UNAVAILABLE.
+/// Refused with nothing touched: NOT_LEGACY, MOVE_RUNNING, MIRROR_BEHIND, REJECTS_OPEN, DIFF_MISSING, DIFF_FOUND, REVERSE_…, FENCE_MISSING,
+/// FENCE_OLD; of a revert DIFF_DIRTY.
+/// Gone back: LEGACY_BUSY, WRITERS_BUSY, DRAIN_SLOW, DIFF_FOUND, MOVE_STOPPED, FENCE_LAPSED, UNAVAILABLE.
 Task<Result<MoveReport>> switch_domain(Place place, MoveOptions options);
 Task<Result<MoveReport>> revert_domain(Place place, MoveOptions options);
 /// Drops the fence and the slot; the publication belongs to its owner. There is no way back from here.
 Task<Result<MoveReport>> complete_domain(Place place, MoveOptions options);
+
+/// LEGACY → LOCAL: the takeover is given up. The records stay as the mirror had them; slot and fence go. EDITS_PENDING, NOT_LEGACY.
+Task<Result<MoveReport>> abandon_domain(Place place, MoveOptions options);
 
 /// What there is to decide about this domain, without a coordinator at work on it: a move that was left is finished or goes back, a fence
 /// of the past is lowered, and a source that has seen a later epoch makes the domain read-only.
@@ -67,16 +73,19 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
   Task<> run();
   void stop();
-  /// Begins a SWITCH, REVERT, COMPLETE or UNLOCK, which goes on by itself; the id of takeover_move. From any shard, with its database.
-  /// MOVE_RUNNING.
+  /// Begins a SWITCH, REVERT, COMPLETE, UNLOCK or ABANDON, which goes on by itself; the id of takeover_move. From any shard, with its
+  /// database. MOVE_RUNNING.
   Task<Result<Uuid>> start_move(pg::Database& db, std::string kind, std::string domain, std::string actor);
   /// The same for a comparison of everything: the id of takeover_diff_run.
   Task<Result<Uuid>> start_diff(pg::Database& db, std::string domain);
+  /// And for a repair of what the last comparison found. NOTHING_TO_REPAIR.
+  Task<Result<Uuid>> start_repair(pg::Database& db, std::string domain);
 
  private:
   Task<> keep(std::string domain, std::string state);
   Task<> compare(Place place);
   Task<> carry_out(std::string kind, std::string domain, std::string id, std::string actor);
+  Task<Result<Uuid>> start_run(pg::Database& db, std::string kind, std::string domain);
   pg::Database& local_;
   Shard& shard_;
   Offload& offload_;
@@ -85,6 +94,11 @@ class Keeper {
   Event stopped_;
   std::map<std::string, Place> places_;
   std::map<std::string, SteadyTime> recovered_, compared_;  ///< when last; compared_ is the future while it runs
+  struct Reversing {
+    Pace pace;
+    SteadyTime rests_until{};
+  };
+  std::map<std::string, Reversing> reversing_;
   int comparing_ = 0;
 };
 

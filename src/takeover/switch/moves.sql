@@ -16,6 +16,10 @@ select move_domain($1::text, $2::text, $3::bigint, $4::text)
 -- name: complete_domain :one
 select complete_domain($1::text, $2::bigint)
 
+-- name: abandon_domain :one
+-- (domain, epoch): why not, or null
+select abandon_domain($1::text, $2::bigint)
+
 -- name: reverse_on :exec
 select reverse_on($1::text)
 
@@ -49,7 +53,7 @@ select (select count(*) from takeover_reject r where r.system = $2 and r.domain 
        (select count(*) from takeover_reverse_failure f where f.domain = $1),
        (select (extract(epoch from clock_timestamp() - d.seen_at) * 1000)::bigint from takeover_domain d where d.domain = $1),
        c.id, c.snapshot_xmax,
-       exists (select from takeover_diff_run l where l.domain = $1 and l.state = 'DIFFERENT' and l.started_at > c.started_at)
+       exists (select from takeover_diff_run l where l.domain = $1 and l.kind in ('FULL', 'SINCE') and l.state = 'DIFFERENT' and l.started_at > c.started_at)
   from (values (1)) one(n)
   left join lateral (select x.id, x.snapshot_xmax, x.started_at from takeover_diff_run x join takeover_domain d on d.domain = x.domain
                       where x.domain = $1 and x.kind in ('FULL', 'SINCE') and x.state = 'CLEAN' and x.era = d.era order by x.started_at desc limit 1) c on true
@@ -127,6 +131,49 @@ select i.id from legacy_identity i where i.system = $1 and i.domain = $2 and i.l
 
 -- name: end_unless_ended :exec
 update takeover_move set state = 'ABORTED', detail = detail || $2::jsonb, finished_at = clock_timestamp() where id = $1 and state = 'RUNNING'
+
+-- name: reversal :optional
+-- (domain, epoch of the fence): the last batch that was begun, and the last that the source is known to have
+select r.begun, r.done from takeover_reversal r where r.domain = $1 and r.epoch = $2::bigint
+
+-- name: begin_reversal :one
+-- (domain, epoch of the fence, the source's last batch): the number of the next
+select begin_reversal($1, $2::bigint, $3::bigint)
+
+-- name: end_reversal :exec
+-- (domain, epoch of the fence, batch, records)
+select end_reversal($1, $2::bigint, $3::bigint, $4::uuid[])
+
+-- name: born_since :many
+-- (domain, system, batch): keys of records born here that went with a later batch, and that the mirror has not seen since
+select i.legacy_key from takeover_reversed r join legacy_identity i on i.id = r.record_id and i.system = $2 and i.domain = $1
+ where r.domain = $1 and r.batch > $3::bigint and i.snapshot_xmax = 0
+
+-- name: forget_identity :exec
+-- (system, domain, keys)
+select forget_identity($1, $2, $3::text[])
+
+-- name: send_again :one
+-- (domain, batch): queues what went with later ones; how many records
+select send_again($1, $2::bigint)
+
+-- name: now_there :one
+-- Every transaction that was begun before this one has a lower number.
+select pg_snapshot_xmax(pg_current_snapshot())::text
+
+-- name: written_back :one
+-- (domain, xid): whether nothing of an earlier transaction waits to be written back
+select not exists (select from takeover_reverse r where r.domain = $1 and r.xid < $2::text::xid8)
+
+-- name: queue_keys :one
+-- (domain, system, keys): has these records written back; how many there are
+with queued as (
+  insert into takeover_reverse (domain, record_id)
+  select $1, i.id from legacy_identity i where i.system = $2 and i.domain = $1 and i.legacy_key = any ($3::text[]) and not i.deleted returning 1)
+select count(*) from queued
+
+-- name: forget_foreign :exec
+delete from takeover_foreign where domain = $1
 
 -- name: queued_without_key :many
 -- (domain, system): records made here that wait to be written back and have no key there that is known

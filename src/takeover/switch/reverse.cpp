@@ -1,5 +1,6 @@
 #include "takeover/switch/reverse.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <map>
 #include <set>
@@ -269,23 +270,110 @@ Task<Result<void>> learn_lost_keys(const Place& place, std::vector<std::string> 
   co_return Result<void>();
 }
 
+struct Counted {
+  std::int64_t begun = 0, done = 0;
+};
+
+Task<Result<Counted>> counted_here(const Place& place, std::int64_t fence_epoch, Deadline deadline) {
+  auto rows = co_await place.local->run(s::reversal, pg::params(place.domain(), fence_epoch), deadline);
+  if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+  Counted out;
+  if (!rows->empty()) out = {rows->integer(0, 0), rows->integer(0, 1)};
+  co_return out;
+}
+
+/// A source that was taken back has lost the rows and the keys that it gave to records born here: they will get others.
+Task<Result<void>> forget_lost_keys(const Place& place, std::int64_t batch, Deadline deadline) {
+  constexpr std::size_t kMost = 1000;
+  auto rows = co_await place.local->run(s::born_since, pg::params(place.domain(), place.system(), batch), deadline);
+  if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
+  for (std::size_t from = 0; from < rows->size(); from += kMost) {
+    std::set<std::string> keys;
+    for (std::size_t i = from; i < std::min(rows->size(), from + kMost); ++i) keys.emplace(rows->text(i, 0));
+    const std::vector<std::string> asked(keys.begin(), keys.end());
+    auto there = co_await place.source->db().run(*place.digests, pg::params(asked), deadline);
+    if (!there) co_return tl::make_unexpected(std::move(there.error()));
+    for (std::size_t i = 0; i < there->size(); ++i) keys.erase(std::string(there->text(i, 0)));
+    const std::vector<std::string> lost(keys.begin(), keys.end());
+    auto done = co_await place.local->run(s::forget_identity, pg::params(place.system(), place.domain(), lost), deadline);
+    if (!done) co_return tl::make_unexpected(std::move(done.error()));
+  }
+  co_return Result<void>();
+}
+
+/// The source's last batch, when this side knows it. Nobody can add one meanwhile: the caller has begun at the source.
+Task<Result<std::int64_t>> compare_counters(const Place& place, pg::Lease& there, std::int64_t fence_epoch, Deadline deadline) {
+  auto last = co_await there.run(at::last_batch, pg::params(place.domain(), fence_epoch), deadline);
+  if (!last) co_return tl::make_unexpected(std::move(last.error()));
+  const auto batch = last->integer(0, 0);
+  auto here = co_await counted_here(place, fence_epoch, deadline);
+  if (!here) co_return tl::make_unexpected(std::move(here.error()));
+  if (batch > here->begun) {
+    const auto why = "the source has batch " + std::to_string(batch) + " of what Enishi wrote back, and this database knows only " +
+                     std::to_string(here->begun) + ": it was taken back to an earlier time. `enishi takeover unlock --domain " +
+                     place.domain() + "` gives the domain back to " + place.system() + ", whose records are the newer ones";
+    json::object detail{{"batch", batch}, {"known", here->begun}};
+    log_error("a domain is read-only", {{"domain", place.domain()}, {"why", why}});
+    if (auto stopped = co_await stop_behind_source(place, why, std::move(detail), deadline); !stopped)
+      co_return tl::make_unexpected(std::move(stopped.error()));
+    co_return fail(Kind::conflict, "SOURCE_AHEAD", why);
+  }
+  if (batch < here->done) {
+    if (auto forgotten = co_await forget_lost_keys(place, batch, deadline); !forgotten)
+      co_return tl::make_unexpected(std::move(forgotten.error()));
+    json::object detail{{"batch", batch}, {"known", here->done}};
+    std::vector<pg::Step> steps;
+    steps.push_back({s::alarm, pg::params(place.domain(), "SOURCE_BEHIND", json::serialize(detail))});
+    steps.push_back({s::send_again, pg::params(place.domain(), batch)});
+    auto again = co_await place.local->write(std::move(steps), {.deadline = deadline});
+    if (!again) co_return tl::make_unexpected(std::move(again.error()));
+    log_error("the source was taken back to an earlier time: what it lost is written back again",
+              {{"domain", place.domain()}, {"batch", batch}, {"known", here->done}, {"records", (*again)[1].integer(0, 0)}});
+  }
+  co_return batch;
+}
+
 }  // namespace
+
+Task<Result<bool>> has_unknown_batches(Place place, FenceState fence, Deadline deadline) {
+  if (fence.state != "SEALED") co_return false;
+  auto here = co_await counted_here(place, fence.epoch, deadline);
+  if (!here) co_return tl::make_unexpected(std::move(here.error()));
+  co_return fence.batch > here->begun;
+}
+
+Task<Result<void>> stop_behind_source(Place place, std::string why, json::object detail, Deadline deadline) {
+  std::vector<pg::Step> steps;
+  steps.push_back({s::set_read_only, pg::params(place.domain(), why)});
+  steps.push_back({s::alarm, pg::params(place.domain(), "SOURCE_AHEAD", json::serialize(detail))});
+  auto done = co_await place.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
+  if (!done) co_return tl::make_unexpected(std::move(done.error()));
+  co_return Result<void>();
+}
 
 Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline deadline) {
   Reversed out;
   auto own = co_await ownership(*place.local, place.domain(), deadline);
   if (!own) co_return tl::make_unexpected(std::move(own.error()));
   if (own->state != "OWNED" && own->state != "REVERTING") co_return out;
+  if (!own->read_only.empty())
+    co_return fail(Kind::conflict, "DOMAIN_READ_ONLY", "The domain " + place.domain() + " can only be read: " + own->read_only);
   auto fence = co_await fence_state(*place.source, place.domain(), deadline);
   if (!fence) co_return tl::make_unexpected(std::move(fence.error()));
   if (fence->state != "SEALED" || fence->epoch > own->epoch)
     co_return fail(Kind::conflict, "FENCE_STALE",
                    "the fence of " + place.domain() + " is " + fence->state + " since epoch " + std::to_string(fence->epoch));
+  if (!fence->counts)
+    co_return fail(Kind::conflict, "FENCE_OLD",
+                   "the fence of " + place.domain() +
+                       " at the source is of an earlier release: its owner runs what `enishi takeover fence` prints once more");
 
   auto lease = co_await place.source->db().lease(deadline);
   co_await lease.begin(deadline, "begin isolation level read committed");
   auto begun = co_await lease.run(at::begin_reverse, pg::params(place.domain(), fence->epoch), deadline);
   if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
+  auto last = co_await compare_counters(place, lease, fence->epoch, deadline);
+  if (!last) co_return tl::make_unexpected(std::move(last.error()));
   const bool all = writers == Writers::kept_off;
   // What a crash kept from being forgotten is written once more, which changes nothing.
   auto queued = co_await place.local->run(s::queued, pg::params(place.domain(), kBatch, all), deadline);
@@ -327,6 +415,11 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
                     id = read_ids.empty() ? std::string(begun->text(0, 1)) : read_ids.back();
   auto noted = co_await lease.run(at::note_reversed, pg::params(place.domain(), xid, id, writer.new_records, writer.new_keys), deadline);
   if (!noted) co_return tl::make_unexpected(std::move(noted.error()));
+  auto number = co_await place.local->run(s::begin_reversal, pg::params(place.domain(), fence->epoch, *last), deadline);
+  if (!number) co_return tl::make_unexpected(std::move(number.error()));
+  const auto batch = number->integer(0, 0);
+  auto numbered = co_await lease.run(at::count_batch, pg::params(place.domain(), fence->epoch, batch), deadline);
+  if (!numbered) co_return tl::make_unexpected(std::move(numbered.error()));
   fault_point("REVERSE_WRITE");
   co_await lease.commit(deadline);
   fault_point("REVERSE_FORGET");
@@ -337,6 +430,7 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
     steps.push_back({s::adopt_children, pg::params(writer.adopted.records, writer.adopted.derived, writer.adopted.ids)});
   if (!retried->empty()) steps.push_back({s::forget_failures, pg::params(place.domain(), writer.written)});
   steps.push_back({s::forget_queued, pg::params(place.domain(), read_xids, read_ids)});
+  steps.push_back({s::end_reversal, pg::params(place.domain(), fence->epoch, batch, writer.written)});
   auto forgotten = co_await place.local->write(std::move(steps), {.deadline = deadline, .repeatable = true});
   if (!forgotten) co_return tl::make_unexpected(std::move(forgotten.error()));
   out.records = static_cast<std::int64_t>(writer.written.size());

@@ -143,6 +143,7 @@ class Switch : public ::testing::Test {
   static Task<> keep_mirroring(Switch* t, bool* over, bool* ended) {
     while (!*over) {
       (void)co_await mirror_once(t);
+      (void)co_await reverse_batch(t->place, Writers::going_on, Deadline::in(Millis(10000)));
       co_await sleep(Millis(5));
     }
     *ended = true;
@@ -152,7 +153,7 @@ class Switch : public ::testing::Test {
     *out = co_await std::move(work);
     *over = true;
   }
-  /// Runs it while the mirror goes on.
+  /// Runs it while the mirror and the reverse stream go on.
   template <class T>
   Result<T> mirrored(Task<Result<T>> work) {
     Result<T> out = fail(Kind::internal, "NOT_RUN", "");
@@ -165,6 +166,22 @@ class Switch : public ::testing::Test {
   template <class T>
   T run(Task<T> task) {
     return run_task(shard.context(), std::move(task));
+  }
+  /// As Enishi's application.
+  void write(const std::string& text) { pg::testing::sql(here.conninfo() + " user=enishi_app", text); }
+  void note(int no, const std::string& text) {
+    write("update customer set notes = '" + text + "' where id = (select id from legacy_identity where legacy_key = '" +
+          std::to_string(no) + "')");
+  }
+  std::string memo(int no) { return there_value("select memo from customers where no = " + std::to_string(no)); }
+  /// At the source, past the fence: what an administrator can do, or a backup.
+  void past_the_fence(const std::string& text) {
+    legacy.sql("select set_config('enishi.epoch', domain || ' ' || epoch, false) from enishi.fence; " + text);
+  }
+  void drained() {
+    auto empty = run(drain_reverse(place, soon));
+    ASSERT_TRUE(empty) << empty.error().code << " " << empty.error().detail;
+    EXPECT_TRUE(*empty);
   }
   DiffReport compared() {
     auto report = run(diff(place, {.chunk = 100, .settle = Millis(300)}));
@@ -652,6 +669,306 @@ TEST_F(Switch, a_dead_reverse_stream_that_wakes_after_a_revert_writes_nothing) {
   auto late = run(lease.run(begin, {}, soon));
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, "FENCE_STALE");
+}
+
+TEST_F(Switch, an_enishi_that_was_taken_back_while_it_owns_writes_nothing_over_its_source) {
+  people(5);
+  switched();
+  note(1, "first");
+  drained();
+  here.sql("create table backup_of_reversal as table takeover_reversal; create table backup_of_reversed as table takeover_reversed");
+  note(1, "second");
+  drained();
+  EXPECT_EQ(memo(1), "second");
+  // Restored from before: what was written since is at the source only, and what waits to be written back is old.
+  here.sql(
+      "alter table customer disable trigger all; update customer set notes = 'first' where notes = 'second'; alter table customer enable "
+      "trigger all;"
+      "delete from takeover_reversal; insert into takeover_reversal table backup_of_reversal;"
+      "delete from takeover_reversed; insert into takeover_reversed table backup_of_reversed;"
+      "insert into takeover_reverse (domain, record_id) select 'customer', id from legacy_identity where legacy_key = '1'");
+  auto written = run(reverse_batch(place, Writers::going_on, soon));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, "SOURCE_AHEAD");
+  EXPECT_EQ(memo(1), "second");
+  EXPECT_EQ(here_value("select kind || ' ' || (detail ->> 'batch') || ' ' || (detail ->> 'known') from takeover_alarm"),
+            "SOURCE_AHEAD 2 1");
+  try {
+    note(2, "x");
+    FAIL() << "the domain can be written";
+  } catch (const std::exception& e) {
+    EXPECT_THAT(e.what(), HasSubstr("enishi takeover unlock --domain customer"));
+  }
+  written = run(reverse_batch(place, Writers::going_on, soon));
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, "DOMAIN_READ_ONLY");
+  ASSERT_TRUE(run(recover(place)));
+  EXPECT_EQ(state(), "OWNED 3");
+
+  auto unlocked = run(unlock_domain(place, {}));
+  ASSERT_TRUE(unlocked) << unlocked.error().code << unlocked.error().detail;
+  EXPECT_EQ(state(), "LEGACY 4");
+  EXPECT_EQ(fence(), "OPEN 4");
+  EXPECT_EQ(here_value("select count(*) from takeover_reverse"), "0");
+  EXPECT_EQ(here_value("select count(*) from takeover_alarm where acknowledged_at is null"), "0");
+  here.sql("update takeover_domain set phase = 'STREAMING', era = 1");
+  mirror();
+  EXPECT_EQ(compared().differences, 0);
+  EXPECT_EQ(here_value("select notes from customer where id = (select id from legacy_identity where legacy_key = '1')"), "second");
+}
+
+TEST_F(Switch, a_batch_that_the_source_never_committed_is_no_sign_of_a_restore) {
+  people(5);
+  switched();
+  note(1, "first");
+  drained();
+  // Numbers were given, and the process died each time before the source committed.
+  here.sql("select begin_reversal('customer', 2, 1); select begin_reversal('customer', 2, 1)");
+  EXPECT_EQ(here_value("select begun || ' ' || done from takeover_reversal"), "3 1");
+  note(1, "second");
+  drained();
+  EXPECT_EQ(memo(1), "second");
+  // And here it died after.
+  here.sql(
+      "update takeover_reversal set done = 1; insert into takeover_reverse (domain, record_id) select 'customer', record_id from "
+      "takeover_reversed");
+  drained();
+  EXPECT_EQ(here_value("select begun || ' ' || done from takeover_reversal"), "5 5");
+  EXPECT_EQ(here_value("select count(*) from takeover_alarm"), "0");
+}
+
+TEST_F(Switch, what_a_source_that_was_taken_back_has_lost_is_written_again) {
+  people(5);
+  switched();
+  note(1, "kept");
+  drained();
+  legacy.sql(
+      "create table backup_c as table customers; create table backup_t as table tels; create table backup_r as table enishi.reversed");
+  note(2, "lost");
+  drained();
+  write(
+      "insert into customer (id, display_name, notes) values ('01900000-0000-7000-8000-000000000001', 'born here', 'n'), "
+      "('01900000-0000-7000-8000-000000000002', 'born later', 'n')");
+  drained();
+  note(1, "lost too");
+  drained();
+  past_the_fence(
+      "delete from tels; delete from customers; insert into customers table backup_c; insert into tels table backup_t;"
+      "delete from enishi.applied; delete from enishi.reversed; insert into enishi.reversed table backup_r");
+  EXPECT_EQ(memo(1), "kept");
+  note(3, "meanwhile");
+  drained();
+  EXPECT_EQ(memo(1), "lost too");
+  EXPECT_EQ(memo(2), "lost");
+  EXPECT_EQ(memo(3), "meanwhile");
+  EXPECT_EQ(there_value("select string_agg(name, ', ' order by name) from customers where name like 'born%'"), "born here, born later");
+  EXPECT_EQ(here_value("select string_agg(kind, ' ') from takeover_alarm"), "SOURCE_BEHIND");
+  EXPECT_EQ(compared().differences, 0);
+  EXPECT_EQ(here_value("select count(*) from takeover_reverse_failure"), "0");
+  EXPECT_TRUE(run(revert_domain(place, {})));
+}
+
+TEST_F(Switch, a_fence_that_a_source_lost_while_enishi_owns_is_sealed_again_and_everything_written_once_more) {
+  people(5);
+  switched();
+  note(1, "lost");
+  drained();
+  past_the_fence("update customers set memo = null where no = 1; update enishi.reversed set epoch = 0, batch = 0");
+  legacy.sql("update enishi.fence set state = 'OPEN', epoch = 0");
+  auto refused_now = run(reverse_batch(place, Writers::going_on, soon));
+  ASSERT_FALSE(refused_now);
+  EXPECT_EQ(refused_now.error().code, "FENCE_STALE");
+  ASSERT_TRUE(run(recover(place)));
+  EXPECT_EQ(fence(), "SEALED 3");
+  EXPECT_EQ(refused("update customers set memo = 'x' where no = 1"), "EN003");
+  EXPECT_EQ(here_value("select kind from takeover_alarm"), "FENCE_OPEN");
+  drained();
+  EXPECT_EQ(memo(1), "lost");
+  EXPECT_TRUE(run(revert_domain(place, {})));
+  EXPECT_EQ(state(), "LEGACY 5");
+  EXPECT_EQ(fence(), "OPEN 5");
+}
+
+TEST_F(Switch, a_fence_of_an_earlier_release_says_that_its_owner_has_to_run_the_setup_again) {
+  people(5);
+  mirror();
+  compared();
+  as_owner("drop function enishi.count_batch(text, bigint, bigint); alter table enishi.reversed drop column batch, drop column epoch");
+  auto done = mirrored(switch_domain(place, {}));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, "FENCE_OLD");
+  as_owner(fence_setup_sql(*shared, "shop_enishi"));
+  EXPECT_TRUE(mirrored(switch_domain(place, {})));
+}
+
+Task<Result<Applied>> applied(Switch* t, const Batch* batch) {
+  auto lease = co_await t->db.lease();
+  co_await lease.begin(Deadline::in(Millis(5000)));
+  auto done = co_await apply(lease, *batch, Deadline::in(Millis(10000)));
+  if (done)
+    co_await lease.commit(Deadline::in(Millis(5000)));
+  else
+    co_await lease.rollback(Deadline::in(Millis(5000)));
+  co_return done;
+}
+
+/// The guard of the model's Mirror: epoch == fetched_epoch.
+TEST_F(Switch, what_was_fetched_before_the_domain_went_over_and_came_back_is_not_stored) {
+  people(3);
+  mirror();
+  as_owner("update customers set memo = 'old' where no = 1");
+  auto fetched = run(place.source->fetch(shared, {"1"}, {}, 1, soon));
+  ASSERT_TRUE(fetched);
+  auto batch = decode(*shared, std::move(**fetched));
+  batch.epoch = 1;
+  here.sql(
+      "select move_domain('customer', 'LEGACY', 1, 'SWITCHING'); select move_domain('customer', 'SWITCHING', 2, 'OWNED');"
+      "update customer set notes = 'of Enishi''s time' where id = (select id from legacy_identity where legacy_key = '1');"
+      "select move_domain('customer', 'OWNED', 3, 'REVERTING'); select move_domain('customer', 'REVERTING', 4, 'LEGACY')");
+  auto late = run(applied(this, &batch));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, "EPOCH_MOVED");
+  const auto notes = [&] {
+    return here_value("select notes from customer where id = (select id from legacy_identity where legacy_key = '1')");
+  };
+  EXPECT_EQ(notes(), "of Enishi's time");
+  batch.epoch = 5;  // fetched now
+  EXPECT_TRUE(run(applied(this, &batch)));
+  EXPECT_EQ(notes(), "old");
+}
+
+TEST_F(Switch, a_revert_is_refused_while_somebody_elses_change_at_the_source_stands_and_a_repair_writes_over_it) {
+  people(5);
+  switched();
+  note(1, "ours");
+  drained();
+  past_the_fence("update customers set memo = 'theirs' where no in (1, 4)");
+  here.sql("insert into takeover_foreign (domain, legacy_key) values ('customer', '4')");  // as the mirror notes it
+  auto reverted = run(revert_domain(place, {}));
+  ASSERT_FALSE(reverted);
+  EXPECT_EQ(reverted.error().code, "DIFF_DIRTY");
+  EXPECT_THAT(reverted.error().detail, HasSubstr("2 records differ at the source: 1, 4."));
+  EXPECT_EQ(state(), "OWNED 3");
+  EXPECT_EQ(here_value("select string_agg(legacy_key || pointer, ' ' order by legacy_key) from takeover_difference"), "1/notes 4/notes");
+  auto repaired = mirrored(repair(place, {}));
+  ASSERT_TRUE(repaired) << repaired.error().code << repaired.error().detail;
+  EXPECT_EQ(repaired->records, 2);
+  EXPECT_EQ(repaired->differences, 0);
+  EXPECT_EQ(memo(1), "ours");
+  reverted = run(revert_domain(place, {}));
+  ASSERT_TRUE(reverted) << reverted.error().code << reverted.error().detail;
+  EXPECT_GE(reverted->compared, 2);
+}
+
+TEST_F(Switch, a_revert_despite_differences_takes_what_the_source_has) {
+  people(5);
+  switched();
+  past_the_fence("update customers set memo = 'theirs' where no = 4");
+  here.sql("insert into takeover_foreign (domain, legacy_key) values ('customer', '4')");
+  auto reverted = run(revert_domain(place, {.despite_differences = true}));
+  ASSERT_TRUE(reverted) << reverted.error().code << reverted.error().detail;
+  EXPECT_EQ(state(), "LEGACY 5");
+  EXPECT_EQ(here_value("select notes from customer where id = (select id from legacy_identity where legacy_key = '4')"), "theirs");
+  EXPECT_EQ(memo(4), "theirs");
+  switched();
+  EXPECT_EQ(here_value("select count(*) from takeover_foreign"), "0");
+}
+
+TEST_F(Switch, in_an_era_in_which_nothing_was_compared_yet_a_revert_compares_everything) {
+  people(5);
+  switched();
+  past_the_fence("update customers set memo = 'nobody saw it' where no = 3");
+  here.sql("update takeover_domain set era = 2");  // the slot was lost, and with it the change
+  auto reverted = run(revert_domain(place, {}));
+  ASSERT_FALSE(reverted);
+  EXPECT_EQ(reverted.error().code, "DIFF_DIRTY");
+  EXPECT_THAT(reverted.error().detail, HasSubstr("at the source: 3."));
+}
+
+TEST_F(Switch, a_repair_while_legacy_owns_reads_the_records_that_differ_again) {
+  people(5);
+  mirror();
+  here.sql(
+      "alter table customer disable trigger all; update customer set notes = 'planted', display_name = 'Nobody' where id = (select id from "
+      "legacy_identity where legacy_key = '2'); alter table customer enable trigger all; update takeover_domain set position = 'FFFF/0'");
+  EXPECT_EQ(compared().differences, 1);
+  auto repaired = run(repair(place, {}));
+  ASSERT_TRUE(repaired) << repaired.error().code << repaired.error().detail;
+  EXPECT_EQ(repaired->records, 1);
+  EXPECT_EQ(repaired->differences, 0);
+  EXPECT_EQ(here_value("select display_name || notes from customer where id = (select id from legacy_identity where legacy_key = '2')"),
+            "Person 2");
+  EXPECT_EQ(here_value("select kind || state from takeover_diff_run order by started_at desc limit 1"), "KEYSCLEAN");
+  auto again = run(repair(place, {}));
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, "NOTHING_TO_REPAIR");
+}
+
+Task<> stop_when_fenced(Switch* t) {
+  while (t->fence().find("FENCED") == std::string::npos) co_await sleep(Millis(5));
+  t->here.sql("select abort_move(id) from takeover_move where state = 'RUNNING'");
+}
+
+TEST_F(Switch, a_switch_that_is_stopped_while_it_drains_lowers_its_fence_at_once) {
+  people(5);
+  mirror();
+  compared();
+  asio::co_spawn(shard.context(), stop_when_fenced(this), asio::detached);
+  auto done = run(switch_domain(place, {.hold = Millis(60000), .most_lag = Millis(0), .fence_seconds = 300}));
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, "MOVE_STOPPED");
+  EXPECT_EQ(state(), "LEGACY 3");
+  EXPECT_EQ(fence(), "OPEN 3");
+  EXPECT_EQ(refused("update customers set memo = 'x' where no = 1"), "");
+}
+
+TEST_F(Switch, a_takeover_that_is_given_up_leaves_its_records_here_and_nothing_at_the_source) {
+  people(5);
+  mirror();
+  here.sql(
+      "insert into takeover_intent (id, system, domain, record_id, record, actor) select new_id(), 'shop', 'customer', id, '{}', 'user:x' "
+      "from "
+      "customer limit 1");
+  auto given_up = run(abandon_domain(place, {}));
+  ASSERT_FALSE(given_up);
+  EXPECT_EQ(given_up.error().code, "EDITS_PENDING");
+  EXPECT_EQ(state(), "LEGACY 1");
+  here.sql("update takeover_intent set state = 'DONE'");
+  given_up = run(abandon_domain(place, {}));
+  ASSERT_TRUE(given_up) << given_up.error().code << given_up.error().detail;
+  EXPECT_EQ(state(), "LOCAL 2");
+  EXPECT_EQ(here_value("select phase from takeover_domain"), "DONE");
+  EXPECT_EQ(there_value("select count(*) from pg_trigger where tgname like 'a_enishi%'"), "0");
+  note(1, "ours now");
+  EXPECT_EQ(here_value("select count(*) from takeover_reverse"), "0");
+  EXPECT_EQ(here_value("select count(*) from legacy_identity"), "5");
+  auto started = run(begin(db, *shared, legacy.conninfo()));
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, "TAKEOVER_ABANDONED");
+  EXPECT_TRUE(run(begin(db, *shared, legacy.conninfo(), true)));
+  EXPECT_EQ(state(), "LEGACY 3");
+  EXPECT_EQ(here_value("select phase from takeover_domain"), "CREATING");
+  EXPECT_TRUE(run(begin(db, *shared, legacy.conninfo()))) << "it goes on";
+}
+
+TEST_F(Switch, what_write_through_changes_while_legacy_owns_is_not_queued_to_be_written_back) {
+  people(3);
+  mirror();
+  here.sql("select reverse_on('customer')");
+  const auto queued = [&](const std::string& through) {
+    try {
+      write("do $$ begin perform set_config('enishi.through', '" + through +
+            "', true); update customer set notes = 'x'; raise exception 'queued %', (select count(*) from takeover_reverse); end $$");
+    } catch (const std::exception& e) {
+      const std::string what = e.what();
+      return what.substr(what.find("queued"), 8);
+    }
+    return std::string();
+  };
+  EXPECT_EQ(queued("a request"), "queued 0");
+  here.sql("select move_domain('customer', 'LEGACY', 1, 'SWITCHING'); select move_domain('customer', 'SWITCHING', 2, 'OWNED')");
+  EXPECT_EQ(queued("a request"), "queued 3");
+  EXPECT_EQ(queued(""), "queued 3");
 }
 
 }  // namespace

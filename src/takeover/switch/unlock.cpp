@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "base/log.hpp"
 #include "takeover/switch/at_source.sql.hpp"
 #include "takeover/switch/fence.hpp"
 #include "takeover/switch/moves.sql.hpp"
+#include "takeover/switch/reverse.hpp"
 
 namespace enishi::takeover {
 namespace {
@@ -49,11 +51,13 @@ Task<Result<MoveReport>> unlocked(const Place& place, const Ownership& own, std:
   report.epoch = own.epoch;
   auto fence = co_await fence_state(*place.source, place.domain(), deadline);
   if (!fence) co_return tl::make_unexpected(std::move(fence.error()));
-  const bool behind = fence->epoch > own.epoch;
+  auto unknown = co_await has_unknown_batches(place, *fence, deadline);
+  if (!unknown) co_return tl::make_unexpected(std::move(unknown.error()));
+  const bool behind = fence->epoch > own.epoch || *unknown;
   pg::Param to;
   if (behind) {
     report.state = "LEGACY";
-    report.epoch = fence->epoch + 1;
+    report.epoch = std::max(fence->epoch, own.epoch) + 1;
     to = pg::param(report.epoch);
     if (auto learnt = co_await learn_keys(place, own.era, deadline); !learnt) co_return tl::make_unexpected(std::move(learnt.error()));
     // Transactions here are numbered from an earlier time: the position of the reverse stream begins anew.

@@ -1,5 +1,5 @@
-// The way out of DOMAIN_READ_ONLY: this database is older than the last switch or revert (it was restored from a backup), and the legacy
-// system knows a later epoch.
+// The way out of DOMAIN_READ_ONLY: this database is older than the last switch, revert or batch that was written back (it was restored from
+// a backup), and the legacy system knows a later epoch or batch.
 //
 //   auto moved = co_await unlock_domain(place, {.actor = "user:…"});     // → LEGACY, with every key to be looked at again
 //

@@ -20,7 +20,7 @@ const stateColor: Record<string, string> = { LOCAL: "gray", LEGACY: "blue", SWIT
 const steps: Record<Move["kind"], string[]> = {
   SWITCH: ["PREFLIGHT", "GATE", "FENCE", "DRAIN", "DIFF", "SEAL", "OWN", "RELEASED"],
   REVERT: ["PREFLIGHT", "REVERSE_GATE", "REVERSE_DRAIN", "RETURN", "UNFENCE", "RELEASED"],
-  COMPLETE: ["PREFLIGHT", "COMPLETE", "DROP"], UNLOCK: ["PREFLIGHT"],
+  COMPLETE: ["PREFLIGHT", "COMPLETE", "DROP"], UNLOCK: ["PREFLIGHT"], ABANDON: ["PREFLIGHT"],
 };
 
 const bytes = (n: number) => (n < 1024 ? `${n} B` : n < 1 << 20 ? `${(n / 1024).toFixed(1)} KiB` : n < 1 << 30 ? `${(n / 2 ** 20).toFixed(1)} MiB` : `${(n / 2 ** 30).toFixed(1)} GiB`);
@@ -263,11 +263,12 @@ function Differences({ run }: { run: string }) {
   );
 }
 
-function Diffs({ domain, start }: { domain: string; start: ReturnType<typeof useAct> & { begin: () => void } }) {
+function Diffs({ domain, start, repair }: { domain: string; start: ReturnType<typeof useAct> & { begin: () => void }; repair: () => void }) {
   const { t } = useTranslation();
   const may = useMay();
   const [open, setOpen] = useState<string>();
   const list = useQuery({ queryKey: ["takeover", domain, "diffs"], queryFn: () => read("/v1/takeover/domains/{domain}/diffs", { path: { domain }, query: { limit: 10 } }), refetchInterval: (q) => (q.state.data?.items.some((d) => d.state === "RUNNING") ? 1000 : 5000) });
+  const ended = list.data?.items.find((d) => d.state === "CLEAN" || d.state === "DIFFERENT");
   return (
     <section className="sheet" aria-label={t("takeover.diffs")}>
       <div className="heading">{t("takeover.diffs")}{may("start_takeover_diff") && <Button size="compact-xs" loading={start.busy} onClick={start.begin}>{t("takeover.startDiff")}</Button>}</div>
@@ -281,7 +282,7 @@ function Diffs({ domain, start }: { domain: string; start: ReturnType<typeof use
                 <Table.Td title={fullMoment(d.started_at)}>{moment(d.started_at)}</Table.Td>
                 <Table.Td><Badge variant="light" color={d.state === "CLEAN" ? "green" : d.state === "RUNNING" ? "blue" : "red"}>{label("takeoverDiff", d.state)}</Badge></Table.Td>
                 <Table.Td>{t("takeover.compared", { records: d.records.toLocaleString(), differences: d.differences.toLocaleString() })}</Table.Td>
-                <Table.Td>{d.differences > 0 && <Button size="compact-xs" variant="default" aria-expanded={open === d.id} onClick={() => setOpen(open === d.id ? undefined : d.id)}>{t("takeover.showDifferences")}</Button>}</Table.Td>
+                <Table.Td>{d.state === "DIFFERENT" && d.id === ended?.id && may("start_takeover_repair") && <Button size="compact-xs" color="orange" variant="outline" mr={6} onClick={repair}>{t("takeover.repair")}</Button>}{d.differences > 0 && <Button size="compact-xs" variant="default" aria-expanded={open === d.id} onClick={() => setOpen(open === d.id ? undefined : d.id)}>{t("takeover.showDifferences")}</Button>}</Table.Td>
               </Table.Tr>
               {open === d.id && <Table.Tr><Table.Td colSpan={4}><Differences run={d.id} /></Table.Td></Table.Tr>}
             </Fragment>
@@ -319,7 +320,7 @@ export function TakeoverPage() {
   const { t } = useTranslation();
   const may = useMay();
   const [chosen, setChosen] = useState<string>();
-  const [asking, setAsking] = useState<"switch" | "revert" | "complete" | "unlock" | "diff">();
+  const [asking, setAsking] = useState<"switch" | "revert" | "complete" | "unlock" | "diff" | "repair" | "abandon">();
   const diff = useAct();
   const list = useQuery({ queryKey: ["takeover", "domains"], queryFn: () => read("/v1/takeover/domains"), refetchInterval: (q) => (q.state.data?.items.some((d) => d.last_move?.state === "RUNNING" || d.mirror?.phase === "COPYING") ? 500 : 2000) });
   const items = list.data?.items ?? [];
@@ -357,6 +358,7 @@ export function TakeoverPage() {
                 {label("takeoverDomain", domain.domain)} — {domain.system}
                 <Group gap={6}>
                   {switchable && <Button size="compact-sm" onClick={() => setAsking("switch")}>{t("takeover.openSwitch")} (s)</Button>}
+                  {domain.state === "LEGACY" && may("abandon_takeover_domain") && <Button size="compact-sm" color="red" variant="outline" onClick={() => setAsking("abandon")}>{t("takeover.abandon")}</Button>}
                   {domain.state === "OWNED" && may("revert_takeover_domain") && <Button size="compact-sm" color="orange" variant="outline" onClick={() => setAsking("revert")}>{t("takeover.revert")}</Button>}
                   {domain.state === "OWNED" && may("complete_takeover_domain") && <Button size="compact-sm" color="red" variant="outline" onClick={() => setAsking("complete")}>{t("takeover.complete")}</Button>}
                 </Group>
@@ -365,16 +367,19 @@ export function TakeoverPage() {
                 <dt>{t("takeover.owner")}</dt><dd>{label("takeoverState", domain.state)} (epoch {domain.epoch}) · {moment(domain.changed_at)}</dd>
                 <dt>{t("takeover.lag")}</dt><dd>{bytes(domain.mirror.lag_bytes)} · {millis(domain.mirror.lag_ms)} · {domain.mirror.position} → {domain.mirror.source_position}</dd>
                 {domain.copy && <><dt>{t("takeover.copied")}</dt><dd><Copying domain={domain} />{t("takeover.rate", { rows: domain.copy.rows_per_second.toLocaleString() })}</dd></>}
+                {domain.foreign_keys.length > 0 && <><dt>{t("takeover.foreign")}</dt><dd data-foreign style={{ overflowWrap: "anywhere" }}>{domain.foreign_keys.map((k) => k.legacy_key).join(", ")}</dd></>}
                 {domain.reverse_waiting > 0 && <><dt>{t("takeover.reverse")}</dt><dd>{domain.reverse_waiting.toLocaleString()}</dd></>}
               </dl>
             </section>
             {domain.last_move?.state === "RUNNING" && asking !== "switch" && <Running key={domain.last_move.id} move={domain.last_move} />}
             <Rejects key={`r${domain.domain}`} domain={domain.domain} />
-            <Diffs key={`d${domain.domain}`} domain={domain.domain} start={{ ...diff, begin }} />
+            <Diffs key={`d${domain.domain}`} domain={domain.domain} start={{ ...diff, begin }} repair={() => setAsking("repair")} />
             {domain.domain === "customer" && may("list_merge_candidates") && <Candidates />}
             <Moves domain={domain.domain} />
             <Switch domain={domain} opened={asking === "switch"} close={() => setAsking(undefined)} />
             <Confirmed opened={asking === "diff"} close={() => setAsking(undefined)} text={t("takeover.diffHint", { system: domain.system })} button={t("takeover.compare")} color="blue" act={() => compare(domain.domain)} />
+            <Confirmed opened={asking === "repair"} close={() => setAsking(undefined)} text={t(domain.state === "OWNED" ? "takeover.repairThere" : "takeover.repairHere", { system: domain.system })} button={t("takeover.repair")} color="orange" act={() => write("post", "/v1/takeover/domains/{domain}/repairs", { path: { domain: domain.domain } })} />
+            <Confirmed opened={asking === "abandon"} close={() => setAsking(undefined)} text={t("takeover.abandonHint", { system: domain.system })} button={t("takeover.abandon")} color="red" act={() => write("post", "/v1/takeover/domains/{domain}/abandonment", { path: { domain: domain.domain } })} />
             <Confirmed opened={asking === "revert"} close={() => setAsking(undefined)} text={t("takeover.revertHint", { system: domain.system })} button={t("takeover.revert")} color="orange" act={() => write("post", "/v1/takeover/domains/{domain}/reversion", { path: { domain: domain.domain } })} />
             <Confirmed opened={asking === "unlock"} close={() => setAsking(undefined)} text={t("takeover.unlockHint", { system: domain.system })} button={t("takeover.unlock")} color="orange" act={() => write("post", "/v1/takeover/domains/{domain}/unlocking", { path: { domain: domain.domain } })} />
             <Confirmed opened={asking === "complete"} close={() => setAsking(undefined)} text={t("takeover.completeHint", { system: domain.system })} button={t("takeover.complete")} color="red" act={() => write("post", "/v1/takeover/domains/{domain}/completion", { path: { domain: domain.domain } })} />
