@@ -89,6 +89,9 @@ void print_rejects(const std::string& text) {
   }
 }
 
+/// A connection string that leads nowhere is told soon: what follows is as patient as with a source that is restarted.
+Task<> reached(takeover::Source& source) { (void)co_await source.db().lease(Deadline::in(Millis(10000))); }
+
 /// Work on a source from the command line: a loop of its own.
 template <class T>
 Result<T> with_source(takeover::SourceConfig config, const std::function<Task<Result<T>>(takeover::Source&)>& work) {
@@ -96,6 +99,7 @@ Result<T> with_source(takeover::SourceConfig config, const std::function<Task<Re
   Offload offload(1, 16);
   takeover::Source source(shard, offload, std::move(config));
   try {
+    run_task(shard.context(), reached(source));
     auto done = run_task(shard.context(), work(source));
     source.db().close();
     return done;
@@ -121,6 +125,7 @@ Result<int> plan(const pg::Config& local, const TakeoverCommand& command) {
   pg::Database db(shard, offload, local);
   takeover::Source source(shard, offload, {.system = shared->system, .conninfo = command.source});
   try {
+    run_task(shard.context(), reached(source));
     auto made = run_task(shard.context(), planned(&db, &source, shared));
     db.close();
     source.db().close();

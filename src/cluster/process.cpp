@@ -180,6 +180,8 @@ void become(const DatabaseUser& user, bool keep_low_ports) {
     data[0].effective = data[0].permitted = 1U << CAP_NET_BIND_SERVICE;
     if (syscall(SYS_capset, &head, data) != 0) broken("keeping the right to bind low ports");
   }
+  // libpq looks into the home folder for a client's certificate, and takes one that it may not look into, as root's is now, for an error.
+  if (const passwd* entry = getpwuid(user.uid); entry != nullptr) setenv("HOME", entry->pw_dir, 1);
   // Changing the user makes /proc/self unreadable for ourselves (proc(5)); the metrics read it.
   prctl(PR_SET_DUMPABLE, 1);
 }

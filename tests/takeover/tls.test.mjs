@@ -46,6 +46,7 @@ test("a source over TLS, with a certificate of its own making", async (t) => {
 
   const passfile = join(scratch("tls-pass"), "pgpass");
   writeFileSync(passfile, `localhost:${port}:*:enishi:a secret\n`, { mode: 0o600 });
+  chownSync(passfile, uid, gid); // whom the server runs as where it was started by root
   const source = (rest) => `host=localhost port=${port} dbname=kokyaku user=enishi passfile=${passfile} ${rest}`;
   const plan = (rest) => takeover(server, ["plan", "--mapping", folder], { source: source(rest) });
 

@@ -69,6 +69,22 @@ Task<Result<bool>> seal_fence(Source& source, std::string domain, std::int64_t e
   co_return rows->boolean(0, 0);
 }
 
+Task<Result<pg::Lease>> seal_at_once(Source& source, std::string domain, std::int64_t epoch, Deadline deadline) {
+  for (;;) {
+    auto lease = co_await source.db().lease(deadline);
+    co_await lease.begin(deadline, "begin isolation level read committed");
+    // Nothing lapses before the transaction ends: the fence is seen by nobody until then.
+    auto done = co_await lease.run(s::raise_fence, pg::params(domain, epoch, 60.0, kLockMilliseconds), deadline);
+    if (done) done = co_await lease.run(s::seal_fence, pg::params(domain, epoch), deadline);
+    if (done && !done->boolean(0, 0)) done = fail(Kind::unavailable, "FENCE_LAPSED", "The fence lapsed before it was sealed.");
+    if (done) co_return lease;
+    co_await lease.rollback(deadline);
+    const auto& code = done.error().code;
+    if ((code != "LOCKED" && code != "SERIALIZATION_FAILURE") || deadline.passed()) co_return tl::make_unexpected(std::move(done.error()));
+    co_await sleep(Millis(50));
+  }
+}
+
 Task<Result<bool>> lower_fence(Source& source, std::string domain, std::int64_t epoch, Deadline deadline) {
   auto rows = co_await call(source, s::lower_fence, pg::params(domain, epoch), deadline);
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));

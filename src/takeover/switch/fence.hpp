@@ -39,6 +39,8 @@ Task<Result<void>> raise_fence(Source& source, std::string domain, std::int64_t 
 /// Position in the source's WAL: once the stream is past it, everything that was committed before the call has arrived.
 Task<Result<std::string>> mark(Source& source, std::string domain, std::int64_t epoch, Deadline deadline);
 Task<Result<bool>> seal_fence(Source& source, std::string domain, std::int64_t epoch, Deadline deadline);
+/// Raises and seals in one transaction, which the caller commits; without that the fence stays as it was. For a domain that Enishi owns.
+Task<Result<pg::Lease>> seal_at_once(Source& source, std::string domain, std::int64_t epoch, Deadline deadline);
 /// Writers may go on at once; the triggers are put to sleep as soon as their tables can be locked. False: a later epoch stands there.
 Task<Result<bool>> lower_fence(Source& source, std::string domain, std::int64_t epoch, Deadline deadline);
 /// Triggers and rows of a domain that was completed.

@@ -558,12 +558,12 @@ class Mover {
   /// The source was taken back to before its fence was sealed, or somebody opened it. Whatever was written back is written once more; what
   /// others wrote there meanwhile is found by a comparison.
   Task<Result<void>> seal_again(Deadline deadline) {
-    if (auto up = co_await raise_fence(*p_.source, p_.domain(), own_.epoch, deadline, o_.fence_seconds); !up) co_return up;
-    auto sealed = co_await seal_fence(*p_.source, p_.domain(), own_.epoch, deadline);
-    if (!sealed) co_return tl::make_unexpected(std::move(sealed.error()));
-    if (!*sealed) co_return fail(Kind::unavailable, "FENCE_LAPSED", "The fence lapsed before it was sealed.");
+    auto sealing = co_await seal_at_once(*p_.source, p_.domain(), own_.epoch, deadline);
+    if (!sealing) co_return tl::make_unexpected(std::move(sealing.error()));
+    // Before the seal counts: with it, nothing would say any more that something has to be written again.
     auto again = co_await p_.local->run(s::send_again, pg::params(p_.domain(), 0), deadline);
     if (!again) co_return tl::make_unexpected(std::move(again.error()));
+    co_await sealing->commit(deadline);
     log_error("the fence at the source was open while Enishi owns, and is sealed again",
               {{"domain", p_.domain()}, {"epoch", own_.epoch}, {"written_again", again->integer(0, 0)}});
     co_return Result<void>();
