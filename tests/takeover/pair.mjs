@@ -82,8 +82,8 @@ export class Pair {
     this.company.sql("kokyaku", `insert into m_kokyaku (kokyaku_no, shimei) select -g, '帳簿 ' || g from generate_series(1, 20) g;
       insert into t_tel (kokyaku_no, tel_no) select -g, '090-0000-' || lpad(g::text, 4, '0') from generate_series(1, 20) g;`);
   }
-  async begin(source = this.company.target("kokyaku")) {
-    const started = await this.takeover(["start", "--mapping", this.mapping, "--source", source]);
+  async begin(source = this.company.target("kokyaku"), args = []) {
+    const started = await this.takeover(["start", "--mapping", this.mapping, "--source", source, ...args]);
     assert.equal(started.status, 0, started.said);
   }
   async mirror(source) {
@@ -94,11 +94,11 @@ export class Pair {
     await this.equal("the copy");
     this.own = this.server.sql("select id from legacy_identity where domain = 'customer' and legacy_key like '-%' order by legacy_key").split("\n");
   }
-  /** After it was completed: the takeover begins once more, as for a company that changed its mind and had nothing written here since. */
+  /** After it was completed: the takeover begins once more, as after one that was given up, for nothing was written here since. */
   async again() {
     this.company.sql("kokyaku", execFileSync(binary, ["takeover", "fence", "--mapping", this.mapping, "--login", "enishi"], { encoding: "utf8" }));
-    this.server.sql("delete from takeover_domain where domain = 'customer'", "postgres");
-    await this.begin();
+    this.server.sql("update takeover_domain set abandoned_at = now() where domain = 'customer'", "postgres");
+    await this.begin(undefined, ["--again"]);
     await this.streaming("the stream, again");
     await this.equal("the copy, again");
   }
