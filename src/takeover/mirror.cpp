@@ -77,6 +77,7 @@ struct Mirror::State {
   std::string conninfo, phase, slot, publication, identity, position, ownership;
   int era = 1, number = 0;
   std::int64_t epoch = 0, rate = 0, most_wal = 0;
+  pgwire::Lsn stored = 0;  ///< `position` when this session began: everything before it was dealt with
   bool began = false;  ///< a slot was made once
   bool copied = false;
   bool copying = false;  ///< in this session
@@ -185,6 +186,7 @@ Task<Result<bool>> Mirror::load() {
   s.era = static_cast<int>(row->integer(0, 6));
   s.identity = row->text(0, 7);
   s.position = row->text(0, 8);
+  s.stored = pgwire::read_lsn(s.position).value_or(0);
   s.began = row->boolean(0, 9);
   s.rate = row->integer(0, 10);
   s.most_wal = row->integer(0, 11);
@@ -398,6 +400,7 @@ Task<Result<void>> Mirror::create_slot() {
   if (s.began) ++s.era;
   s.identity = identity->system_id + "/" + std::to_string(identity->timeline);
   s.position = pgwire::lsn_text(*from);
+  s.stored = *from;
   auto begun = co_await local_.run(statements::begin_era, pg::params(domain_, s.era, s.identity, s.position, columns), soon());
   if (!begun) co_return tl::make_unexpected(std::move(begun.error()));
   s.phase = "COPYING";
@@ -755,6 +758,10 @@ Task<Result<std::shared_ptr<Mirror::Ready>>> Mirror::next_ready(std::shared_ptr<
   if (s->ownership == "OWNED" || s->ownership == "REVERTING") {
     // The reverse stream marks its transactions with a row of its own.
     std::unordered_set<std::uint32_t> ours;
+    // After a crash the slot brings again what it was not told about yet: changes of before the fence, which are stored here, are nobody's
+    // breach of it.
+    for (const auto& transaction : batch.transactions)
+      if (transaction.commit_lsn < s->stored) ours.insert(transaction.xid);
     for (const auto& row : batch.rows)
       if (row.shape->schema == "enishi") ours.insert(row.xid);
     pgwire::ChangeBatch theirs;

@@ -192,6 +192,8 @@ export class Pair {
       }
     }
     assert.deepEqual(wrong, [], what);
+    // Behind its fence nobody but Enishi writes at the source.
+    assert.equal(this.server.sql("select coalesce(string_agg(legacy_key, ' '), '') from takeover_foreign"), "", `${what}: changes that nobody made`);
     return [...told.values()].reduce((sum, said) => ({ ...sum, [said]: (sum[said] ?? 0) + 1 }), {});
   }
 
