@@ -78,7 +78,7 @@ struct Mirror::State {
   int era = 1, number = 0;
   std::int64_t epoch = 0, rate = 0, most_wal = 0;
   pgwire::Lsn stored = 0;  ///< `position` when this session began: everything before it was dealt with
-  bool began = false;  ///< a slot was made once
+  bool began = false;      ///< a slot was made once
   bool copied = false;
   bool copying = false;  ///< in this session
   std::string files;     ///< the mapping as it is stored; another one makes another session
