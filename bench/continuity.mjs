@@ -4,7 +4,7 @@
 // Options: --customers N (size of the data set for throughput; start and restore take at most 200000 of them; 1000000), --seconds N (of each round, 30), --rounds N (5), --load N (seconds of load before each disaster, 4),
 //   --history N (rows for as_of; 20000000), --mode asynchronous|synchronous (of the disasters)
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, openSync, writeSync, readSync, closeSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, openSync, writeFileSync, writeSync, readSync, closeSync } from "node:fs";
 import { join, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, Enishi, binary, eventually, newId, scratch } from "../tests/enishi.mjs";
@@ -238,7 +238,7 @@ async function disasters() {
 
 /** A part of the other bench; its data sets are kept for the next run. */
 function bench(...args) {
-  const done = spawnSync(process.env.ENISHI_BENCH, ["--enishi", binary, "--customers", String(options.customers), "--seconds", String(options.seconds), ...args],
+  const done = spawnSync(process.env.BENCH, ["--enishi", binary, "--customers", String(options.customers), "--seconds", String(options.seconds), ...args],
     { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   if (done.status !== 0 && done.status !== 1) throw new Error(`enishi_bench ${args.join(" ")} ended with ${done.status}\n${done.stdout}`);
   return done.stdout;
@@ -286,7 +286,8 @@ async function restoring() {
   const theirs = (into, backup) => {
     const conf = join(into, "pgbackrest.conf");
     execFileSync("install", ["-d", "-m", "700", ...owner, into, join(into, "pgdata"), join(into, "spool"), join(into, "spool/lock")]);
-    execFileSync("install", ["-m", "600", ...owner, "/dev/stdin", conf], { input: readFileSync(join(data, "pgbackrest.conf"), "utf8").replaceAll(`${data}/`, `${into}/`) });
+    writeFileSync(join(into, "conf"), readFileSync(join(data, "pgbackrest.conf"), "utf8").replaceAll(`${data}/`, `${into}/`));
+    execFileSync("install", ["-m", "600", ...owner, join(into, "conf"), conf]);
     const cores = execFileSync("nproc", { encoding: "utf8" }).trim();
     const began = performance.now();
     as(["pgbackrest", `--config=${conf}`, "--stanza=enishi", "restore", `--set=${backup}`, "--type=default", `--process-max=${cores}`]);

@@ -40,10 +40,11 @@ export function newData(name, settings = "") {
 }
 
 export class Enishi {
-  /** @param {{data?: string, args?: string[], env?: object}} options */
+  /** @param {{data?: string, database?: string, args?: string[], env?: object}} options `database`: beside somebody else's PostgreSQL */
   static async start(options = {}) {
     const self = new Enishi();
-    self.data = options.data ?? newData();
+    self.database = options.database;
+    self.data = options.data ?? (self.database === undefined ? newData() : undefined);
     self.args = options.args ?? [];
     self.env = options.env ?? {};
     await self.#launch();
@@ -51,7 +52,7 @@ export class Enishi {
   }
 
   async #launch() {
-    const child = spawn(binary, ["serve", "--data", this.data, "--listen", "127.0.0.1:0", ...this.args], {
+    const child = spawn(binary, ["serve", ...(this.data ? ["--data", this.data] : ["--database", this.database]), "--listen", "127.0.0.1:0", ...this.args], {
       stdio: ["ignore", "pipe", "pipe"],
       // What is set here for somebody else's Enishi is none of this server's business. Backups are on where a test is about them (env).
       env: { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ENISHI_"))), ENISHI_PASSWORD_COST: "low", ENISHI_BACKUP: "off", ...this.env },

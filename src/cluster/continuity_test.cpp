@@ -726,6 +726,15 @@ TEST_F(Restoring, finds_the_way_across_a_promotion_in_the_repository_alone) {
   EXPECT_EQ(second->timeline, 2U);
   EXPECT_EQ(second->wal_from_receiver, 0U);
   EXPECT_TRUE(rows_of(folder_.path / "second") == rows);
+  // With the database gone too, as when a machine burns beside a repository elsewhere, what can be restored ends where it ended.
+  const auto whole = read_window(repository());
+  ASSERT_TRUE(whole);
+  ASSERT_GT(whole->to_lsn, whole->backups.back().stop);
+  fs::remove_all(data() / "pgdata");
+  const auto burnt = read_window(repository());
+  ASSERT_TRUE(burnt);
+  EXPECT_EQ(burnt->to_lsn.str(), whole->to_lsn.str());
+  EXPECT_EQ(to_text(burnt->to), to_text(whole->to));
 }
 
 TEST_F(Restoring, is_promoted_to_the_end_wherever_it_was_cut_off_and_never_over_an_older_cluster) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 
 #include "cluster/files.hpp"
@@ -123,11 +124,29 @@ WalSource::WalSource(const Repository& repository, const fs::path& home, std::st
 
 bool WalSource::archived(const std::string& name) const {
   const auto target = scratch_.path / name;
-  const auto got =
-      repository_.run({"--no-archive-async", "--log-level-console=off", "--log-level-stderr=off", "archive-get", name, target.string()},
-                      Millis(60000), nullptr, {}, home_, false);
+  std::vector<std::string> command{"--no-archive-async", "--log-level-console=off", "--log-level-stderr=off"};
+  if (!cluster_.empty()) command.push_back("--pg1-path=" + cluster_.string());
+  command.insert(command.end(), {"archive-get", name, target.string()});
+  const auto got = repository_.run(std::move(command), Millis(60000), nullptr, {}, home_, false);
   std::error_code ec;
   return got.status == 0 && fs::exists(target, ec);
+}
+
+/// archive-get gives WAL to the database that it is of, and knows that by its pg_control alone. Where the database is lost, or not restored
+/// yet, an empty one's does that, under the lost one's identifier: else what the repository holds would be out of sight when it is needed.
+void WalSource::stand_in(const fs::path& pg_bin) const {
+  std::error_code ec;
+  const auto control = fs::path("pgdata") / "global" / "pg_control";
+  if (!cluster_.empty() || system_.empty() || fs::exists(home_ / control, ec)) return;
+  const auto made = run_command({{pg_bin / "initdb", "--pgdata", scratch_.path / "pgdata", "--username", "postgres", "--encoding", "UTF8",
+                                  "--no-locale", "--auth", "reject", "--no-instructions", "--no-sync"},
+                                 repository_.user(),
+                                 {},
+                                 Millis(120000)});
+  if (made.status != 0) return;
+  const std::uint64_t system = std::strtoull(system_.c_str(), nullptr, 10);
+  std::fstream file(scratch_.path / control, std::ios::in | std::ios::out | std::ios::binary);
+  if (file.write(reinterpret_cast<const char*>(&system), sizeof system).flush()) cluster_ = scratch_.path / "pgdata";
 }
 
 std::optional<fs::path> WalSource::fetch(const std::string& name) const {
@@ -207,6 +226,7 @@ std::optional<Lsn> WalSource::newest_file(std::uint32_t timeline) const {
 std::optional<Commit> WalSource::last_commit(const fs::path& pg_bin, std::uint32_t timeline, Lsn floor) const {
   const auto newest = newest_file(timeline);
   if (!newest) return std::nullopt;
+  stand_in(pg_bin);
   for (auto at = newest->at;; at -= kSegment) {
     if (const auto file = fetch(wal_file_name(timeline, Lsn{at}))) {
       const auto commits = commits_in(pg_bin, *file, repository_.user());

@@ -67,10 +67,12 @@ class WalSource {
 
  private:
   [[nodiscard]] std::set<std::string> received() const;
+  void stand_in(const std::filesystem::path& pg_bin) const;
   const Repository& repository_;
   std::filesystem::path home_;
   std::string system_, archive_;
   Scratch scratch_;
+  mutable std::filesystem::path cluster_;  ///< stands in for the one that is lost
 };
 
 }  // namespace enishi::cluster

@@ -24,7 +24,7 @@ test("every metric and label that the alert rules name is in /metrics", async (t
   assert.equal(await server.stop(), 0);
 });
 
-test("promtool takes the rules, and their tests pass", { skip: !has("promtool") && "promtool (package prometheus) is not installed" }, () => {
+test("promtool takes the rules, and their tests pass", { skip: !has("promtool") && "promtool is not here; ./dev test brings it" }, () => {
   const cwd = join(root, "deploy/prometheus");
   for (const args of [["check", "rules", "enishi-continuity.yml"], ["test", "rules", "enishi-continuity.test.yml"]]) {
     const done = spawnSync("promtool", args, { cwd, encoding: "utf8" });

@@ -242,6 +242,26 @@ test("the command line: help, wrong flags, wrong settings, wrong folders", async
   assert.equal(existsSync(data), false, "a wrong command made a data folder");
 });
 
+test("the database is named as for any program of libpq: by URL, of several hosts the one that answers, and by its environment", async (t) => {
+  const first = await Enishi.start();
+  t.after(() => first.stop());
+  const admin = await first.administrator();
+  const socket = join(first.data, "socket");
+  for (const [database, env] of [
+    [`postgresql://enishi_app@/enishi?host=127.0.0.1,${encodeURIComponent(socket)}&port=1,5432&target_session_attrs=read-write`, {}],
+    [`host=${scratch()},${socket} user=enishi_app dbname=enishi`, {}],
+    ["postgresql://", { PGHOST: socket, PGUSER: "enishi_app", PGDATABASE: "enishi" }],
+  ]) {
+    const beside = await Enishi.start({ database, env });
+    t.after(() => beside.kill());
+    const there = await beside.login("admin", first.password);
+    const made = await there.post("/v1/customers", { display_name: "別経路 通子" });
+    assert.equal(made.status, 201, `${database}: ${made.text}`);
+    assert.equal((await admin.get(`/v1/customers/${made.body.id}`)).body.display_name, "別経路 通子");
+    assert.equal(await beside.stop(), 0);
+  }
+});
+
 test("one server a folder, one server a port; db looks at a running one", async (t) => {
   const server = await Enishi.start();
   t.after(() => server.stop());
