@@ -1,6 +1,7 @@
 #include "crm/japanese/names.hpp"
 
 #include <unicode/uchar.h>
+#include <unicode/unorm2.h>
 
 #include <algorithm>
 #include <unordered_map>
@@ -91,10 +92,24 @@ std::u32string loose_points(std::string_view name) {
   return out;
 }
 
+/// A mark, or a piece of a syllable, that may join the character before it once what stood between them is left out.
+bool may_join(char32_t c) { return c >= 0x300 && u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NFKC_QUICK_CHECK) != UNORM_YES; }
+
+/// A key's key is itself: what its making brought together is composed as if it had been typed so.
+std::string settled(std::string_view name, std::u32string (*points_of)(std::string_view)) {
+  auto key = points_of(name);
+  for (auto left = key.size(); left > 0 && std::any_of(key.begin(), key.end(), may_join); --left) {
+    auto again = points_of(to_utf8(key));
+    if (again == key) break;
+    key = std::move(again);
+  }
+  return to_utf8(key);
+}
+
 }  // namespace
 
-std::string match_key(std::string_view name) { return to_utf8(match_points(name)); }
+std::string match_key(std::string_view name) { return settled(name, match_points); }
 
-std::string loose_key(std::string_view name) { return to_utf8(loose_points(name)); }
+std::string loose_key(std::string_view name) { return settled(name, loose_points); }
 
 }  // namespace enishi::crm::japanese

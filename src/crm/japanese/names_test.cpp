@@ -46,8 +46,14 @@ TEST(names, the_loose_key_drops_long_marks_spaces_and_dots_and_enlarges_small_ka
   EXPECT_EQ(loose_key("々"), "々");
 }
 
+TEST(names, a_mark_joins_what_it_stands_beside_once_nothing_is_between_them) {
+  EXPECT_EQ(match_key("e\u200b\u0301"), match_key("é"));
+  EXPECT_EQ(loose_key("チ・\u3099"), loose_key("ヂ"));
+}
+
 TEST(names, keys_of_keys_are_themselves) {
-  for (const auto* name : {"髙橋 ﾊﾅｺ", "ヴァイオレット・リー", "佐々木", "か゛", "İstanbul", "ß", "\xff\xfe"}) {
+  for (const auto* name : {"髙橋 ﾊﾅｺ", "ヴァイオレット・リー", "佐々木", "か゛", "İstanbul", "ß", "\xff\xfe", "A ¨", "チ・\u3099",
+                           "ヵ\u3099", "e\u200b\u0301", "İ\u0301", "ᄀ-ᅡ"}) {
     EXPECT_EQ(match_key(match_key(name)), match_key(name)) << name;
     EXPECT_EQ(loose_key(loose_key(name)), loose_key(name)) << name;
   }
