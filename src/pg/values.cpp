@@ -75,6 +75,13 @@ std::optional<std::string> Rows::maybe(std::size_t row, std::size_t column) cons
   return std::string(text(row, column));
 }
 
+std::vector<std::string> Rows::texts(std::size_t column) const {
+  std::vector<std::string> out;
+  out.reserve(size());
+  for (std::size_t i = 0; i < size(); ++i) out.emplace_back(text(i, column));
+  return out;
+}
+
 std::int64_t Rows::affected() const {
   if (!result_) return 0;
   const std::string_view count = PQcmdTuples(result_.get());

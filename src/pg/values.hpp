@@ -97,6 +97,8 @@ class Rows {
   [[nodiscard]] std::int64_t integer(std::size_t row, std::size_t column) const;
   [[nodiscard]] bool boolean(std::size_t row, std::size_t column) const { return text(row, column) == "t"; }
   [[nodiscard]] std::optional<std::string> maybe(std::size_t row, std::size_t column) const;
+  /// A whole column, as text() gives each.
+  [[nodiscard]] std::vector<std::string> texts(std::size_t column) const;
   /// Rows that INSERT, UPDATE or DELETE touched.
   [[nodiscard]] std::int64_t affected() const;
 

@@ -431,8 +431,7 @@ Task<Result<void>> Mirror::note_chunks() {
     if (auto waited = co_await wait_for_writers(0); !waited) co_return waited;
     auto rows = co_await s->source->db().run(s->bounds->statement, pg::params(s->mapping->copy.chunk), Deadline::in(kLongStatement));
     if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-    std::vector<std::string> bounds;
-    for (std::size_t i = 0; i < rows->size(); ++i) bounds.emplace_back(rows->text(i, 0));
+    auto bounds = rows->texts(0);
     std::int64_t count = 0;
     if (!bounds.empty()) {
       auto parts = key_values(bounds.back(), s->mapping->root_key.size());
@@ -540,9 +539,7 @@ Task<Result<void>> Mirror::copy_chunk(int number, std::optional<std::string> fro
   const auto began = std::chrono::steady_clock::now();
   auto rows = co_await s->source->db().run(statement, std::move(params), Deadline::in(kLongStatement));
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-  std::vector<std::string> keys;
-  keys.reserve(rows->size());
-  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+  auto keys = rows->texts(0);
   const auto count = static_cast<std::int64_t>(keys.size());
   Fetched fetched;
   if (auto owner = co_await read_owner(); !owner) co_return owner;
@@ -577,8 +574,7 @@ Task<Result<void>> Mirror::look_for_the_lost() {
     auto rows = co_await local_.run(statements::unseen_keys, pg::params(domain_, s->mapping->system, s->era, after, kKeysAFetch),
                                     Deadline::in(kLongStatement));
     if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-    std::vector<std::string> keys;
-    for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+    auto keys = rows->texts(0);
     if (keys.empty()) break;
     after = keys.back();  // a record that is refused here keeps its old era, and is looked at once all the same
     auto done = co_await refresh(std::move(keys), {}, nullptr);
@@ -595,8 +591,7 @@ Task<Result<void>> Mirror::candidates() {
     co_await lease.begin(soon());
     auto rows = co_await lease.run(statements::unmatched_keys, pg::params(domain_, s->mapping->system, 1000), soon());
     if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-    std::vector<std::string> keys;
-    for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+    auto keys = rows->texts(0);
     const auto last = keys.empty() ? pg::Param() : pg::Param(keys.back());
     auto found = co_await find_candidates(lease, s->mapping->system, std::move(keys), soon());
     if (!found) co_return found;
@@ -954,8 +949,7 @@ Task<Result<void>> Mirror::retry_rejects() {
   auto due = co_await local_.run(statements::due_rejects, pg::params(s->mapping->system, domain_, 200), soon());
   if (!due) co_return tl::make_unexpected(std::move(due.error()));
   if (due->empty()) co_return Result<void>();
-  std::vector<std::string> keys;
-  for (std::size_t i = 0; i < due->size(); ++i) keys.emplace_back(due->text(i, 0));
+  auto keys = due->texts(0);
   auto done = co_await refresh(keys, {}, nullptr);
   auto put_off = co_await local_.run(statements::put_off, pg::params(s->mapping->system, domain_, keys), soon());
   if (!done) co_return tl::make_unexpected(std::move(done.error()));

@@ -465,8 +465,7 @@ class Planner {
     auto rows = co_await ask(mapping_->root_table, "select " + text + " from " + quote_table(mapping_->root_table) + " order by " +
                                                        columns + " limit " + std::to_string(kSample));
     if (!rows || rows->empty()) co_return;
-    std::vector<std::string> keys;
-    for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+    auto keys = rows->texts(0);
     Fetched fetched;
     std::string refused;
     const auto began = steady_now();

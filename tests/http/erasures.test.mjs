@@ -5,7 +5,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Client, Enishi, binary, eventually, scratch } from "../enishi.mjs";
+import { Enishi, binary, eventually, scratch } from "../enishi.mjs";
 
 const run = (...args) => spawnSync(binary, args, { encoding: "utf8" });
 
@@ -70,34 +70,26 @@ test("a restore to before an erasure erases again; the chain verifies; nothing b
 test("the basic profile lists the erased beside its backups, though the server does not know where these are", async (t) => {
   const data = join(scratch(), "data");
   const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ENISHI_"))), ENISHI_PASSWORD_COST: "low" };
-  const start = async (args, ready) => {
-    const child = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], env });
-    t.after(() => child.kill("SIGKILL"));
-    const log = [];
-    child.stderr.on("data", (some) => log.push(String(some)));
-    child.exited = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));
-    child.lines = [];
-    await new Promise((resolve, reject) => {
-      createInterface({ input: child.stdout }).on("line", (line) => { child.lines.push(line); if (ready.test(line)) resolve(); });
-      child.exited.then((code) => reject(new Error(`${args.join(" ")} ended with ${code}\n${log.slice(-20).join("")}`)));
-    });
-    return child;
-  };
-  const database = await start(["cluster", "--data", data, "--listen", "127.0.0.1:0", "--drill-days", "0"], /^Metrics: /);
-  const owner = database.lines[0].replace("PostgreSQL is ready: ", "");
+  const database = spawn(binary, ["cluster", "--data", data, "--listen", "127.0.0.1:0", "--drill-days", "0"], { stdio: ["ignore", "pipe", "pipe"], env });
+  t.after(() => database.kill("SIGKILL"));
+  const log = [], lines = [];
+  database.stderr.on("data", (some) => log.push(String(some)));
+  const over = new Promise((resolve) => database.on("exit", (code, signal) => resolve(code ?? signal)));
+  await new Promise((resolve, reject) => {
+    createInterface({ input: database.stdout }).on("line", (line) => { lines.push(line); if (/^Metrics: /.test(line)) resolve(); });
+    over.then((code) => reject(new Error(`the cluster ended with ${code}\n${log.slice(-20).join("")}`)));
+  });
+  const owner = lines[0].replace("PostgreSQL is ready: ", "");
   const migrated = spawnSync(binary, ["db", "migrate", "--database", owner], { encoding: "utf8", env });
   assert.equal(migrated.status, 0, migrated.stderr);
-  const serving = await start(["serve", "--database", owner.replace("enishi_owner", "enishi_app"), "--listen", "127.0.0.1:0"], /^Enishi is ready at /);
-  const client = new Client(serving.lines.at(-1).replace("Enishi is ready at ", ""));
-  const token = serving.lines.join("\n").match(/welcome#(\S+)/)[1], password = "correct horse battery staple";
-  assert.ok((await client.post("/v1/one-time-links/redemption", { token, password })).status < 300);
-  client.csrf = (await client.post("/v1/session", { login: "admin", password })).body.csrf_token;
+  const server = await Enishi.start({ database: owner.replace("enishi_owner", "enishi_app"), env: { ENISHI_BACKUP: "" } });
+  t.after(() => server.child.kill("SIGKILL"));
+  const client = await server.administrator();
   const person = (await client.post("/v1/customers", { display_name: "忘れる 人" })).body;
   assert.equal((await client.post(`/v1/customers/${person.id}/erasure`, { reason: "本人の請求" })).status, 200);
   const list = join(data, "backup/erasures.jsonl");
   await eventually("the list beside the backups", () => existsSync(list) && readFileSync(list, "utf8").includes(person.id), 120_000);
-  for (const child of [serving, database]) {
-    child.kill("SIGTERM");
-    assert.equal(await child.exited, 0);
-  }
+  assert.equal(await server.stop(), 0);
+  database.kill("SIGTERM");
+  assert.equal(await over, 0);
 });

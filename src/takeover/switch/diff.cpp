@@ -284,8 +284,7 @@ class Comparison {
     }
     auto listed = co_await p_.local->run(s::elements, pg::params(range.keys), soon());
     if (!listed) co_return tl::make_unexpected(std::move(listed.error()));
-    Keys chunk;
-    for (std::size_t i = 0; i < listed->size(); ++i) chunk.emplace_back(listed->text(i, 0));
+    auto chunk = listed->texts(0);
     auto both = co_await look(chunk);
     if (!both) co_return tl::make_unexpected(std::move(both.error()));
     Keys suspects;
@@ -396,14 +395,12 @@ class Comparison {
       if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
       if (rows->empty()) co_return Result<void>();
       first = false;
-      Keys keys;
-      for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+      auto keys = rows->texts(0);
       next = pg::params(5000);
       for (std::size_t c = 1; c < rows->columns(); ++c) next.push_back(std::string(rows->text(rows->size() - 1, c)));
       auto unknown = co_await here(&s::unknown_keys, std::move(keys));
       if (!unknown) co_return tl::make_unexpected(std::move(unknown.error()));
-      Keys suspects;
-      for (std::size_t i = 0; i < unknown->size(); ++i) suspects.emplace_back(unknown->text(i, 0));
+      auto suspects = unknown->texts(0);
       if (auto done = co_await settle(suspects); !done) co_return done;
       if (auto done = co_await without_record(std::move(suspects)); !done) co_return done;
       if (over()) co_return co_await cut_short();
@@ -461,8 +458,7 @@ Task<Result<DiffReport>> diff_since(Place place, std::string base_snapshot_xmax,
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
   if (rows->size() >= kMost)
     co_return fail(Kind::conflict, "DIFF_TOO_OLD", "too much changed since the last clean comparison; run `enishi takeover diff` first");
-  Keys keys;
-  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+  auto keys = rows->texts(0);
   comparison.report.records = static_cast<std::int64_t>(keys.size());
   auto done = quick ? co_await comparison.at_rest(std::move(keys)) : co_await comparison.settle(std::move(keys));
   if (!done) co_return tl::make_unexpected(std::move(done.error()));
@@ -474,19 +470,23 @@ Task<Result<DiffReport>> diff_moved(Place place, DiffOptions options) {
   if (auto begun = co_await comparison.begin("KEYS"); !begun) co_return tl::make_unexpected(std::move(begun.error()));
   auto rows = co_await place.local->run(s::moved_keys, pg::params(place.domain(), place.system()), options.deadline);
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-  Keys keys;
-  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
+  auto keys = rows->texts(0);
   comparison.report.records = static_cast<std::int64_t>(keys.size());
   if (auto done = co_await comparison.settle(std::move(keys)); !done) co_return tl::make_unexpected(std::move(done.error()));
   co_return co_await comparison.end();
 }
 
+Task<Result<std::string>> last_found(pg::Database& db, std::string domain, Deadline deadline) {
+  auto run = co_await db.run(s::last_found, pg::params(domain), deadline);
+  if (!run) co_return tl::make_unexpected(std::move(run.error()));
+  if (run->empty()) co_return fail(Kind::conflict, "NOTHING_TO_REPAIR", "The last comparison of " + domain + " found no difference.");
+  co_return std::string(run->text(0, 0));
+}
+
 Task<Result<std::vector<std::string>>> found_keys(Place place, std::string run, int most) {
   auto rows = co_await place.local->run(s::found_keys, pg::params(run, most), Deadline::in(Millis(30000)));
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
-  Keys keys;
-  for (std::size_t i = 0; i < rows->size(); ++i) keys.emplace_back(rows->text(i, 0));
-  co_return keys;
+  co_return rows->texts(0);
 }
 
 Task<Result<void>> read_again(Place place, std::vector<std::string> keys, Deadline deadline) {
@@ -523,11 +523,9 @@ Task<Result<DiffReport>> repair(Place place, DiffOptions options) {
   if (own->state != "LEGACY" && own->state != "OWNED")
     co_return fail(Kind::conflict, "ILLEGAL_TRANSITION",
                    "The domain " + place.domain() + " is " + own->state + "; try again when it is not.");
-  auto run = co_await place.local->run(s::last_found, pg::params(place.domain()), soon);
+  auto run = co_await last_found(*place.local, place.domain(), soon);
   if (!run) co_return tl::make_unexpected(std::move(run.error()));
-  if (run->empty())
-    co_return fail(Kind::conflict, "NOTHING_TO_REPAIR", "The last comparison of " + place.domain() + " found no difference.");
-  auto keys = co_await found_keys(place, std::string(run->text(0, 0)), static_cast<int>(options.most_reported));
+  auto keys = co_await found_keys(place, std::move(*run), static_cast<int>(options.most_reported));
   if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
   Comparison comparison(place, options);
   if (auto begun = co_await comparison.begin("KEYS"); !begun) co_return tl::make_unexpected(std::move(begun.error()));

@@ -33,6 +33,8 @@ struct DiffReport {
   double seconds = 0;
 };
 
+/// The last comparison that came to an end. NOTHING_TO_REPAIR when it found no difference.
+[[nodiscard]] Task<Result<std::string>> last_found(pg::Database& db, std::string domain, Deadline deadline);
 /// The fields that differ, of at most DiffOptions::most_reported records, are in takeover_difference.
 [[nodiscard]] Task<Result<std::vector<std::string>>> found_keys(Place place, std::string run, int most);
 

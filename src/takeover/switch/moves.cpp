@@ -678,9 +678,8 @@ Task<Result<Uuid>> Keeper::start_move(pg::Database& db, std::string kind, std::s
 Task<Result<Uuid>> Keeper::start_diff(pg::Database& db, std::string domain) { return start_run(db, "DIFF", std::move(domain)); }
 
 Task<Result<Uuid>> Keeper::start_repair(pg::Database& db, std::string domain) {
-  auto found = co_await db.run(sql::diff::last_found, pg::params(domain), Deadline::in(Millis(10000)));
-  if (!found) co_return tl::make_unexpected(std::move(found.error()));
-  if (found->empty()) co_return fail(Kind::conflict, "NOTHING_TO_REPAIR", "The last comparison of " + domain + " found no difference.");
+  if (auto found = co_await last_found(db, domain, Deadline::in(Millis(10000))); !found)
+    co_return tl::make_unexpected(std::move(found.error()));
   co_return co_await start_run(db, "REPAIR", std::move(domain));
 }
 
@@ -701,15 +700,14 @@ Task<Result<Uuid>> Keeper::start_run(pg::Database& db, std::string kind, std::st
 
 Task<> Keeper::carry_out(std::string kind, std::string domain, std::string id, std::string actor) {
   std::string trouble;
+  const bool compares = kind == "DIFF" || kind == "REPAIR";
   try {
     auto place = co_await find_place(local_, shard_, offload_, domain, Deadline::in(Millis(10000)));
     if (!place) {
       trouble = place.error().detail;
-    } else if (kind == "DIFF") {
-      auto done = co_await diff(*place, {.run = id, .stopping = &stopping_});
-      if (!done) trouble = done.error().detail;
-    } else if (kind == "REPAIR") {
-      auto done = co_await repair(*place, {.run = id, .stopping = &stopping_});
+    } else if (compares) {
+      DiffOptions options{.run = id, .stopping = &stopping_};
+      auto done = kind == "DIFF" ? co_await diff(*place, options) : co_await repair(*place, options);
       if (!done) trouble = done.error().detail;
     } else {
       MoveOptions options{.actor = actor, .id = id};
@@ -720,7 +718,7 @@ Task<> Keeper::carry_out(std::string kind, std::string domain, std::string id, s
                                       : co_await complete_domain(*place, options);
       if (!done) trouble = done.error().detail;
     }
-    if (!trouble.empty() && (kind == "DIFF" || kind == "REPAIR")) {
+    if (!trouble.empty() && compares) {
       auto ended = co_await local_.run(sql::diff::cut_short, pg::params(id), Deadline::in(Millis(5000)));
       if (!ended) trouble += "; " + ended.error().detail;
     } else if (!trouble.empty()) {

@@ -255,19 +255,7 @@ Task<Result<void>> learn_lost_keys(const Place& place, std::vector<std::string> 
   auto rows = co_await place.local->run(s::unlearned, pg::params(place.domain(), place.system(), wanted), deadline);
   if (!rows) co_return tl::make_unexpected(std::move(rows.error()));
   if (rows->empty()) co_return Result<void>();
-  std::vector<std::string> ids;
-  for (std::size_t i = 0; i < rows->size(); ++i) ids.emplace_back(rows->text(i, 0));
-  auto keys = co_await place.source->db().run(at::reversed_keys, pg::params(ids), deadline);
-  if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
-  if (keys->empty()) co_return Result<void>();
-  std::vector<std::string> records, learnt;
-  for (std::size_t i = 0; i < keys->size(); ++i) {
-    records.emplace_back(keys->text(i, 0));
-    learnt.emplace_back(keys->text(i, 1));
-  }
-  auto done = co_await place.local->run(s::learn_identities, pg::params(place.system(), place.domain(), learnt, records, era), deadline);
-  if (!done) co_return tl::make_unexpected(std::move(done.error()));
-  co_return Result<void>();
+  co_return co_await learn_keys(place, rows->texts(0), era, deadline);
 }
 
 struct Counted {
@@ -334,6 +322,16 @@ Task<Result<std::int64_t>> compare_counters(const Place& place, pg::Lease& there
 }
 
 }  // namespace
+
+Task<Result<void>> learn_keys(Place place, std::vector<std::string> ids, int era, Deadline deadline) {
+  auto known = co_await place.source->db().run(at::reversed_keys, pg::params(ids), deadline);
+  if (!known) co_return tl::make_unexpected(std::move(known.error()));
+  if (known->empty()) co_return Result<void>();
+  auto done = co_await place.local->run(s::learn_identities,
+                                        pg::params(place.system(), place.domain(), known->texts(1), known->texts(0), era), deadline);
+  if (!done) co_return tl::make_unexpected(std::move(done.error()));
+  co_return Result<void>();
+}
 
 Task<Result<bool>> has_unknown_batches(Place place, FenceState fence, Deadline deadline) {
   if (fence.state != "SEALED") co_return false;
@@ -458,13 +456,11 @@ Task<Result<void>> rehearse_reverse(Place place, int most, Deadline deadline) {
     co_return fail(Kind::conflict, "REVERSE_MISSING", "the mapping has no reverse.sql: what Enishi owns could not be brought back");
   auto keys = co_await place.local->run(sql::diff::keys_after, pg::params(place.system(), place.domain(), "", most), deadline);
   if (!keys) co_return tl::make_unexpected(std::move(keys.error()));
-  std::vector<std::string> wanted;
-  for (std::size_t i = 0; i < keys->size(); ++i) wanted.emplace_back(keys->text(i, 0));
+  auto wanted = keys->texts(0);
   if (wanted.empty()) co_return Result<void>();
   auto ids = co_await place.local->run(s::ids_of, pg::params(place.system(), place.domain(), wanted), deadline);
   if (!ids) co_return tl::make_unexpected(std::move(ids.error()));
-  std::vector<std::string> records;
-  for (std::size_t i = 0; i < ids->size(); ++i) records.emplace_back(ids->text(i, 0));
+  auto records = ids->texts(0);
   auto read = co_await records_of(place, std::move(records), deadline);
   if (!read) co_return tl::make_unexpected(std::move(read.error()));
   auto lease = co_await place.source->db().lease(deadline);

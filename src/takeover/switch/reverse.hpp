@@ -33,6 +33,9 @@ Task<Result<Reversed>> reverse_batch(Place place, Writers writers, Deadline dead
 /// True when nothing is left, failures included, before the deadline.
 Task<Result<bool>> drain_reverse(Place place, Deadline deadline);
 
+/// Stores the keys that the source gave to these records made here, where it knows them: else it would be given them a second time.
+Task<Result<void>> learn_keys(Place place, std::vector<std::string> ids, int era, Deadline deadline);
+
 /// Whether the source has a batch under this fence that was never begun here.
 Task<Result<bool>> has_unknown_batches(Place place, FenceState fence, Deadline deadline);
 /// This database is older than its source: nobody may write until somebody has decided (unlock.hpp).

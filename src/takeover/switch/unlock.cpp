@@ -20,21 +20,11 @@ namespace json = boost::json;
 
 /// Records made here that the reverse stream had written before this database was lost: the source knows their keys, this database must
 /// learn them, or the mirror would make them a second time.
-Task<Result<void>> learn_keys(const Place& place, int era, Deadline deadline) {
+Task<Result<void>> learn_queued(const Place& place, int era, Deadline deadline) {
   auto records = co_await place.local->run(s::queued_without_key, pg::params(place.domain(), place.system()), deadline);
   if (!records) co_return tl::make_unexpected(std::move(records.error()));
   if (records->empty()) co_return Result<void>();
-  std::vector<std::string> ids, learnt, keys;
-  for (std::size_t i = 0; i < records->size(); ++i) ids.emplace_back(records->text(i, 0));
-  auto known = co_await place.source->db().run(at::reversed_keys, pg::params(ids), deadline);
-  if (!known) co_return tl::make_unexpected(std::move(known.error()));
-  for (std::size_t i = 0; i < known->size(); ++i) {
-    learnt.emplace_back(known->text(i, 0));
-    keys.emplace_back(known->text(i, 1));
-  }
-  auto done = co_await place.local->run(s::learn_identities, pg::params(place.system(), place.domain(), keys, learnt, era), deadline);
-  if (!done) co_return tl::make_unexpected(std::move(done.error()));
-  co_return Result<void>();
+  co_return co_await learn_keys(place, records->texts(0), era, deadline);
 }
 
 Task<Result<void>> end_stream(const Place& place, const std::string& slot, Deadline deadline) {
@@ -59,7 +49,7 @@ Task<Result<MoveReport>> unlocked(const Place& place, const Ownership& own, std:
     report.state = "LEGACY";
     report.epoch = std::max(fence->epoch, own.epoch) + 1;
     to = pg::param(report.epoch);
-    if (auto learnt = co_await learn_keys(place, own.era, deadline); !learnt) co_return tl::make_unexpected(std::move(learnt.error()));
+    if (auto learnt = co_await learn_queued(place, own.era, deadline); !learnt) co_return tl::make_unexpected(std::move(learnt.error()));
     // Transactions here are numbered from an earlier time: the position of the reverse stream begins anew.
     const std::vector<std::string> none;
     auto reset = co_await place.source->db().run(at::note_reversed, pg::params(place.domain(), 0, 0, none, none), deadline);
