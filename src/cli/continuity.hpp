@@ -17,6 +17,10 @@ bool backups_on(const Settings& settings);
 cluster::BackupSettings backup_settings(const Settings& settings, bool synchronous);
 /// The list of erasures beside the backups; none without backups.
 std::optional<std::filesystem::path> erasure_list(const Settings& settings);
+/// Before anybody is served, and while this process has its first rights: makes the backups' folders (one that cannot be made is told by
+/// the guardian) and erases again whom the list names, on a connection to `owner`. A disk that does not answer holds nobody: keep_list
+/// erases when it is back.
+Result<void> meet_backups(const Settings& settings, bool synchronous, const std::string& owner);
 /// What a restored cluster is asked besides pg_amcheck and counts: that its history is what was sealed. Who was erased after its moment is
 /// erased again first.
 std::vector<cluster::Check> continuity_checks(std::optional<std::filesystem::path> list);

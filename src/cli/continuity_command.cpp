@@ -18,6 +18,7 @@
 #include "cluster/files.hpp"
 #include "cluster/guardian.hpp"
 #include "cluster/session.hpp"
+#include "cluster/storage.hpp"
 #include "crm/erasure/erasure.hpp"
 #include "crm/erasure/erasure.sql.hpp"
 #include "crm/history/history_api.hpp"
@@ -184,7 +185,9 @@ Task<Result<std::string>> erase_again(pg::Lease& lease, fs::path list) {
   auto known = co_await lease.run(sql::erasure::erasures_known, {}, Deadline::in(kPatience));
   if (!known) co_return tl::make_unexpected(known.error());
   if (!known->boolean(0, 0)) co_return std::string("this moment is before erasures were known here; serve erases again at its start");
-  auto people = co_await crm::erasure::reapply(lease, std::move(list));
+  auto lines = crm::erasure::read_list(list);
+  if (!lines) co_return tl::make_unexpected(lines.error());
+  auto people = co_await crm::erasure::reapply(lease, std::move(*lines));
   if (!people) co_return tl::make_unexpected(people.error());
   co_return fmt::format("{} people erased after this moment were erased again", *people);
 }
@@ -203,6 +206,33 @@ Task<Result<std::string>> chain_is_whole(pg::Lease& lease) {
 }
 
 }  // namespace
+
+Result<void> meet_backups(const Settings& settings, bool synchronous, const std::string& owner) {
+  const auto list = erasure_list(settings);
+  std::optional<cluster::Repository> repository;
+  if (auto user = cluster::database_user(); user && backups_on(settings))
+    repository.emplace(backup_settings(settings, synchronous), settings.data, *user);
+  auto lines = std::make_shared<Result<boost::json::array>>(boost::json::array());
+  cluster::Storage disk([] { return cluster::Storage::Seen{}; }, Millis(60000));
+  auto met = disk.run(
+      [repository, list, lines]() mutable -> Result<void> {
+        if (repository) (void)repository->make_folders();
+        if (list) *lines = crm::erasure::read_list(*list);
+        return {};
+      },
+      cluster::Storage::kPatience);
+  if (!met && met.error().code == "BACKUP_SILENT") {
+    log_error("the disk of the backups does not answer; whom its list of erasures names is erased again when it does",
+              {{"list", list ? list->string() : ""}});
+    return {};
+  }
+  if (!met) return met;
+  if (!*lines) return tl::make_unexpected(lines->error());
+  auto again = with_lease<int>(owner, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, std::move(**lines)); });
+  if (!again) return tl::make_unexpected(again.error());
+  if (*again > 0) log_warning("people erased after the moment of this database were erased again", {{"people", *again}});
+  return {};
+}
 
 std::vector<cluster::Check> continuity_checks(std::optional<fs::path> list) {
   std::vector<cluster::Check> out;
@@ -360,17 +390,10 @@ Result<int> cluster_command(Settings settings) {
   StartUp start_up;
   auto started = start_up.start(std::move(options));
   if (!started) return tl::make_unexpected(started.error());
-  auto user = cluster::database_user();
-  if (user && backups_on(settings)) (void)cluster::Repository(backup_settings(settings, true), settings.data, *user).make_folders();
-  if (user) cluster::become(*user, false);
+  if (auto met = meet_backups(settings, true, (*started)->conninfo("enishi_owner")); !met) return tl::make_unexpected(met.error());
+  if (auto user = cluster::database_user()) cluster::become(*user, false);
   // Who is erased is listed beside the backups by whoever knows where these are; a server on --database does not.
   const auto list = erasure_list(settings);
-  if (list && fs::exists(*list)) {
-    auto again =
-        with_lease<int>((*started)->conninfo("enishi_owner"), [&](pg::Lease& lease) { return crm::erasure::reapply(lease, *list); });
-    if (!again) return tl::make_unexpected(again.error());
-    if (*again > 0) log_warning("people erased after the moment of this database were erased again", {{"people", *again}});
-  }
   std::optional<cluster::Guardian> guardian;
   std::atomic<bool> stopping{false};
   Shards shards(1);

@@ -53,9 +53,11 @@ Result<int> verify_history(Settings settings, HistoryCommand command) {
 
 Result<int> reapply_erasures(Settings settings, std::string list) {
   if (access(list.c_str(), R_OK) != 0) return fail(Kind::malformed, "CONFIG_INVALID", "cannot read " + list);
+  auto lines = crm::erasure::read_list(list);
+  if (!lines) return tl::make_unexpected(lines.error());
   auto target = find_target(settings, "enishi_owner", false);
   if (!target) return tl::make_unexpected(target.error());
-  auto done = with_lease<int>(target->conninfo, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, list); });
+  auto done = with_lease<int>(target->conninfo, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, std::move(*lines)); });
   if (!done) return tl::make_unexpected(done.error());
   fmt::print("{} people erased again.\n", *done);
   return 0;

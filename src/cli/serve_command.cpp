@@ -139,11 +139,7 @@ Result<std::shared_ptr<EmbeddedCluster>> bring_up(const Settings& settings, cons
   auto cluster = std::move(*started);
   auto owner = cluster->conninfo("enishi_owner");
   if (auto done = migrate(owner, all); !done) return tl::make_unexpected(done.error());
-  if (const auto list = erasure_list(settings); list && std::filesystem::exists(*list)) {
-    auto again = with_lease<int>(owner, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, *list); });
-    if (!again) return tl::make_unexpected(again.error());
-    if (*again > 0) log_warning("people erased after the moment of this database were erased again", {{"people", *again}});
-  }
+  if (auto met = meet_backups(settings, false, owner); !met) return tl::make_unexpected(met.error());
   if (settings.demo)
     if (auto made = sample_company(settings, owner); !made) return tl::make_unexpected(made.error());
   config.conninfo = cluster->conninfo("enishi_app");
@@ -202,12 +198,8 @@ Result<int> serve(Settings settings) {
   auto embedded = bring_up(settings, *all, count, config, start_up);
   if (!embedded) return tl::make_unexpected(embedded.error());
   const auto sample = demo_password(settings);
-  if (*embedded) {
-    auto user = cluster::database_user();
-    // What cannot be made is told by the guardian, again and again; the server starts all the same.
-    if (user && backups_on(settings)) (void)cluster::Repository(backup_settings(settings, false), settings.data, *user).make_folders();
-    if (user) cluster::become(*user, port_of(settings.listen) > 0 && port_of(settings.listen) < 1024);
-  }
+  if (*embedded)
+    if (auto user = cluster::database_user()) cluster::become(*user, port_of(settings.listen) > 0 && port_of(settings.listen) < 1024);
 
   Shards shards(count);
   Offload offload(2, 256);

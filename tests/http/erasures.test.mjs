@@ -1,11 +1,11 @@
 // A person who was erased by law does not come back with a restore, and the history stays a chain that nobody broke.
 import test from "node:test";
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Enishi, binary, eventually, scratch } from "../enishi.mjs";
+import { Enishi, binary, eventually, newId, scratch } from "../enishi.mjs";
 
 const run = (...args) => spawnSync(binary, args, { encoding: "utf8" });
 
@@ -92,4 +92,33 @@ test("the basic profile lists the erased beside its backups, though the server d
   assert.equal(await server.stop(), 0);
   database.kill("SIGTERM");
   assert.equal(await over, 0);
+});
+
+test("a backup disk that does not answer holds neither the start nor the end of a server, and whom its list names is erased when it answers", async (t) => {
+  const server = await Enishi.start({ env: { ENISHI_BACKUP: "" }, args: ["--drill-days", "0"] });
+  t.after(() => server.child.kill("SIGKILL"));
+  let client = await server.administrator();
+  const list = join(server.data, "backup/erasures.jsonl"), aside = join(server.data, "backup/aside");
+  const person = async (display_name) => (await client.post("/v1/customers", { display_name })).body;
+  const known = await person("知る 人"), restored = await person("戻った 人"), next = await person("次の 人");
+  assert.equal((await client.post(`/v1/customers/${known.id}/erasure`, { reason: "本人の請求" })).status, 200);
+  await eventually("the list beside the backups", () => existsSync(list) && readFileSync(list, "utf8").includes(known.id), 120_000);
+  assert.equal(await server.stop(), 0);
+  // The list knows of an erasure that came after the database's moment; whoever opens a pipe that nobody writes to waits as for a disk that hangs.
+  writeFileSync(list, `${readFileSync(list, "utf8")}${JSON.stringify({ ...JSON.parse(readFileSync(list, "utf8").split("\n")[0]), id: newId(), customer_id: restored.id })}\n`);
+  renameSync(list, aside);
+  execFileSync("mkfifo", ["-m", "666", list]);
+  await server.restart();
+  assert.match(server.log.join(""), /the disk of the backups does not answer/);
+  assert.equal(await server.stop(), 0, "nor does it hold the end");
+  await server.restart();
+  client = await server.login("admin", server.password);
+  assert.equal((await client.get(`/v1/customers/${restored.id}`)).status, 200, "nobody can know");
+  const waits = openSync(list, constants.O_RDWR);
+  renameSync(aside, list);
+  closeSync(waits); // the pipe's readers read nothing; the next erasure makes the server read the list
+  assert.equal((await client.post(`/v1/customers/${next.id}/erasure`, { reason: "本人の請求" })).status, 200);
+  await eventually("erased again", async () => (await client.get(`/v1/customers/${restored.id}`)).status === 404, 60_000);
+  assert.equal(server.sql(`select display_name from customer where id = '${restored.id}'`), "—");
+  assert.equal(await server.stop(), 0);
 });

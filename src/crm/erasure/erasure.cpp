@@ -6,7 +6,9 @@
 #include <boost/json.hpp>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <set>
+#include <thread>
 
 #include "base/log.hpp"
 #include "crm/erasure/erasure.sql.hpp"
@@ -17,22 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 namespace s = sql::erasure;
-
-/// The list's lines. A last line without its end was cut off by a crash: the database has it still, and writes it again.
-Result<json::array> read_list(const fs::path& file) {
-  json::array out;
-  std::ifstream in(file);
-  for (std::string line; std::getline(in, line);) {
-    if (in.eof()) break;
-    if (line.empty()) continue;
-    boost::system::error_code bad;
-    auto value = json::parse(line, bad);
-    if (bad || !value.is_object() || !value.as_object().contains("id"))
-      return fail(Kind::conflict, "ERASURE_LIST_BROKEN", "a line of " + file.string() + " is no erasure: " + line.substr(0, 100));
-    out.push_back(std::move(value));
-  }
-  return out;
-}
 
 Result<void> append(const fs::path& file, const std::string& lines) {
   std::error_code ec;
@@ -71,33 +57,91 @@ Result<void> append(const fs::path& file, const std::string& lines) {
   return {};
 }
 
+/// Does something on the backups' disk, which may not answer for as long as it likes: nobody waits but the caller, who may end first.
+template <class Work, class T = std::invoke_result_t<Work>>
+Task<T> aside(Work work) {
+  struct State {
+    std::atomic<bool> over{false};
+    T done = fail(Kind::internal, "INTERNAL", "not done");
+  };
+  auto state = std::make_shared<State>();
+  std::thread([state, work = std::move(work)] {
+    state->done = work();
+    state->over = true;
+  }).detach();
+  for (Millis wait{1}; !state->over; wait = std::min(wait * 2, Millis(250))) co_await sleep(wait);
+  co_return std::move(state->done);
+}
+
 }  // namespace
 
-Task<Result<int>> append_list(pg::Database& db, Offload& files, fs::path file) {
-  auto known = co_await files.run([file] { return read_list(file); });
+Result<json::array> read_list(const fs::path& file) {
+  json::array out;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    if (in.eof()) break;
+    if (line.empty()) continue;
+    boost::system::error_code bad;
+    auto value = json::parse(line, bad);
+    if (bad || !value.is_object() || !value.as_object().contains("id"))
+      return fail(Kind::conflict, "ERASURE_LIST_BROKEN", "a line of " + file.string() + " is no erasure: " + line.substr(0, 100));
+    out.push_back(std::move(value));
+  }
+  if (in.bad()) return fail(Kind::unavailable, "ERASURE_LIST_UNREADABLE", "cannot read " + file.string() + ": " + std::strerror(errno));
+  return out;
+}
+
+Task<Result<int>> reapply(pg::Lease& lease, json::array list) {
+  int people = 0;
+  if (list.empty()) co_return people;
+  auto known = co_await lease.run(s::erasures_known, {}, Deadline::in(Millis(15000)));
   if (!known) co_return tl::make_unexpected(known.error());
-  std::set<std::string> ids;
-  for (const auto& line : *known) ids.emplace(line.at("id").as_string());
+  if (!known->boolean(0, 0)) co_return people;
+  // A hundred at a time: an erasure takes tens of milliseconds.
+  for (std::size_t from = 0; from < list.size(); from += 100) {
+    json::array part(list.begin() + static_cast<std::ptrdiff_t>(from),
+                     list.begin() + static_cast<std::ptrdiff_t>(std::min(list.size(), from + 100)));
+    auto done = co_await lease.run(s::reapply_erasures, pg::params(json::serialize(part)), Deadline::in(Millis(60000)));
+    if (!done) co_return tl::make_unexpected(done.error());
+    people += static_cast<int>(done->integer(0, 0));
+  }
+  co_return people;
+}
+
+Task<Result<Reconciled>> reconcile(pg::Database& db, fs::path file) {
+  auto list = co_await aside([file] { return read_list(file); });
+  if (!list) co_return tl::make_unexpected(list.error());
   auto rows = co_await db.run(s::erasures_to_keep, {});
   if (!rows) co_return tl::make_unexpected(rows.error());
+  std::set<std::string, std::less<>> listed, stored;
+  for (const auto& line : *list) listed.emplace(line.at("id").as_string());
   std::string lines;
-  int count = 0;
+  Reconciled out;
   for (std::size_t i = 0; i < rows->size(); ++i) {
-    if (ids.contains(std::string(rows->text(i, 1)))) continue;
+    stored.emplace(rows->text(i, 1));
+    if (listed.contains(rows->text(i, 1))) continue;
     lines += rows->text(i, 0);
     lines += '\n';
-    ++count;
+    ++out.listed;
   }
-  if (count > 0) {
-    auto written = co_await files.run([file, lines] { return append(file, lines); });
+  json::array unknown;
+  for (auto& line : *list)
+    if (!stored.contains(std::string_view(line.at("id").as_string()))) unknown.push_back(std::move(line));
+  if (!unknown.empty()) {
+    auto lease = co_await db.lease();
+    auto people = co_await reapply(lease, std::move(unknown));
+    if (!people) co_return tl::make_unexpected(people.error());
+    out.erased = *people;
+    if (out.erased > 0) log_warning("people erased after the moment of this database were erased again", {{"people", out.erased}});
+  }
+  if (out.listed > 0) {
+    auto written = co_await aside([file, lines] { return append(file, lines); });
     if (!written) co_return tl::make_unexpected(written.error());
   }
-  co_return count;
+  co_return out;
 }
 
 Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopping) {
-  // The backups' disk may not answer for as long as it likes: a thread of its own waits for it, and nobody's request.
-  Offload files(1, 4);
   std::string last = "none";
   while (!stopping) {
     std::string trouble;
@@ -111,11 +155,11 @@ Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopp
       if (!newest) {
         trouble = newest.error().detail;
       } else if (const auto now = std::string(newest->text(0, 0)) + " " + std::string(newest->text(0, 1)); now != last) {
-        auto kept = co_await append_list(db, files, file);
-        if (kept)
+        auto done = co_await reconcile(db, file);
+        if (done)
           last = now;
         else
-          trouble = kept.error().detail;
+          trouble = done.error().detail;
       }
     } catch (const std::exception& e) {
       trouble = e.what();
@@ -123,25 +167,6 @@ Task<> keep_list(pg::Database& db, fs::path file, const std::atomic<bool>& stopp
     if (!trouble.empty()) log_error("the list of erasures beside the backups is not up to date", {{"error", trouble}});
     co_await sleep(Millis(trouble.empty() ? 2000 : 10000));
   }
-}
-
-Task<Result<int>> reapply(pg::Lease& lease, fs::path file) {
-  auto list = read_list(file);
-  if (!list) co_return tl::make_unexpected(list.error());
-  int people = 0;
-  if (list->empty()) co_return people;
-  auto known = co_await lease.run(s::erasures_known, {}, Deadline::in(Millis(15000)));
-  if (!known) co_return tl::make_unexpected(known.error());
-  if (!known->boolean(0, 0)) co_return people;
-  // A hundred at a time: an erasure takes tens of milliseconds.
-  for (std::size_t from = 0; from < list->size(); from += 100) {
-    json::array part(list->begin() + static_cast<std::ptrdiff_t>(from),
-                     list->begin() + static_cast<std::ptrdiff_t>(std::min(list->size(), from + 100)));
-    auto done = co_await lease.run(s::reapply_erasures, pg::params(json::serialize(part)), Deadline::in(Millis(60000)));
-    if (!done) co_return tl::make_unexpected(done.error());
-    people += static_cast<int>(done->integer(0, 0));
-  }
-  co_return people;
 }
 
 std::vector<jobs::Job> periodic() { return {{"erase_due", Millis(3600000), s::erase_due, 20}}; }

@@ -97,22 +97,28 @@ struct Erasure : ::testing::Test {
     config.conninfo = conninfo + " user=enishi_owner";
     pg::Database db(shard, offload, config);
     auto done = run_task(shard.context(), [](pg::Database* from, std::filesystem::path file) -> Task<Result<int>> {
+      auto lines = read_list(file);
+      if (!lines) co_return tl::make_unexpected(lines.error());
       auto lease = co_await from->lease();
-      co_return co_await reapply(lease, std::move(file));
+      co_return co_await reapply(lease, std::move(*lines));
     }(&db, list));
     db.close();
     return done;
   }
-  Result<int> write_list(const std::filesystem::path& list) {
+  /// On the application's connection, as a server that runs does.
+  static Result<Reconciled> reconciled(TestServer& of, const std::filesystem::path& list) {
     Shard shard(0);
     Offload offload(1, 8);
     pg::Config config;
-    config.conninfo = server.fresh().conninfo();
+    config.conninfo = of.fresh().conninfo();
     config.role = "enishi_app";
     pg::Database db(shard, offload, config);
-    auto done = run_task(shard.context(), append_list(db, offload, list));
+    auto done = run_task(shard.context(), reconcile(db, list));
     db.close();
     return done;
+  }
+  Result<int> write_list(const std::filesystem::path& list) {
+    return reconciled(server, list).map([](const Reconciled& done) { return done.listed; });
   }
 };
 
@@ -247,6 +253,22 @@ TEST_F(Erasure, the_list_beside_the_backups_erases_again_in_a_database_from_befo
   EXPECT_EQ(restored.value("select count(*) from history where customer_id = '" + id + "' and content is not null"), "0");
   EXPECT_EQ(restored.value("select at::text from erasure"), server.value("select at::text from erasure"));
   EXPECT_EQ(again(restored.fresh().conninfo(), list).value(), 0);
+
+  // A server that could not read the list when it started does so when it can, and has an erasure of its own to add.
+  TestServer late({customers::mount, masters::mount, history::mount});
+  ASSERT_EQ(late.as("operator").post("/v1/customers", {{"id", id}, {"display_name", "消去太郎"}}).status, 201);
+  const auto own = Uuid::make().str();
+  late.sql("insert into erasure (id, customer_id, kind, reason, actor) values ('" + own + "', gen_random_uuid(), 'ERASED', 'x', 'x')");
+  const auto copy = folder / "late.jsonl";
+  std::filesystem::copy(list, copy);
+  const auto both = reconciled(late, copy);
+  ASSERT_TRUE(both) << both.error().detail;
+  EXPECT_EQ(both->erased, 1);
+  EXPECT_EQ(both->listed, 1);
+  EXPECT_EQ(late.value("select display_name from customer where id = '" + id + "'"), "—");
+  EXPECT_EQ(read_list(copy).value().size(), 2U);
+  const auto settled = reconciled(late, copy);
+  EXPECT_EQ(settled.value().erased + settled.value().listed, 0);
 
   // The restored moment may be one of a takeover: whoever owns the domain, the person stays erased.
   TestServer taken({customers::mount, masters::mount, history::mount});
