@@ -311,7 +311,7 @@ async function restoring() {
     for (const who of round % 2 ? ["ours", "theirs"] : ["theirs", "ours"]) {
       const into = join(dirname(data), who);
       pair[who] = who === "ours" ? ours(into) : theirs(into, backup);
-      rmSync(into, { recursive: true, force: true });
+      rmSync(into, { recursive: true, force: true, maxRetries: 50 }); // pgBackRest still fetches WAL ahead for a PostgreSQL that has stopped
     }
     if (pair.ours.report.backup !== backup) throw new Error(`another backup was restored: ${pair.ours.report.backup}, not ${backup}`);
     bytes = pair.ours.report.bytes;
