@@ -24,6 +24,7 @@
 #include "crm/history/history_api.hpp"
 #include "crm/history/seal.sql.hpp"
 #include "http/http.hpp"
+#include "io/aside.hpp"
 #include "io/shard.hpp"
 
 namespace enishi::cli {
@@ -212,23 +213,19 @@ Result<void> meet_backups(const Settings& settings, bool synchronous, const std:
   std::optional<cluster::Repository> repository;
   if (auto user = cluster::database_user(); user && backups_on(settings))
     repository.emplace(backup_settings(settings, synchronous), settings.data, *user);
-  auto lines = std::make_shared<Result<boost::json::array>>(boost::json::array());
-  cluster::Storage disk([] { return cluster::Storage::Seen{}; }, Millis(60000));
-  auto met = disk.run(
-      [repository, list, lines]() mutable -> Result<void> {
-        if (repository) (void)repository->make_folders();
-        if (list) *lines = crm::erasure::read_list(*list);
-        return {};
-      },
-      cluster::Storage::kPatience);
-  if (!met && met.error().code == "BACKUP_SILENT") {
+  auto lines = aside([repository, list]() mutable -> Result<json::array> {
+    if (repository) (void)repository->make_folders();
+    return list ? crm::erasure::read_list(*list) : json::array();
+  });
+  if (lines.wait_for(cluster::Storage::kPatience) != std::future_status::ready) {
     log_error("the disk of the backups does not answer; whom its list of erasures names is erased again when it does",
               {{"list", list ? list->string() : ""}});
     return {};
   }
-  if (!met) return met;
-  if (!*lines) return tl::make_unexpected(lines->error());
-  auto again = with_lease<int>(owner, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, std::move(**lines)); });
+  auto known = lines.get();
+  if (!known) return tl::make_unexpected(known.error());
+  if (known->empty()) return {};
+  auto again = with_lease<int>(owner, [&](pg::Lease& lease) { return crm::erasure::reapply(lease, std::move(*known)); });
   if (!again) return tl::make_unexpected(again.error());
   if (*again > 0) log_warning("people erased after the moment of this database were erased again", {{"people", *again}});
   return {};

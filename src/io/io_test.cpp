@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "io/aside.hpp"
 #include "io/offload.hpp"
 #include "io/shard.hpp"
 
@@ -53,6 +54,24 @@ TEST(Shards, run_posted_work_and_stop) {
     });
   shards.join();
   EXPECT_EQ(ran, 2);
+}
+
+TEST(Aside, gives_its_value_or_its_exception_and_is_left_behind) {
+  asio::io_context loop(1);
+  EXPECT_EQ(run_task(loop, settled(aside([] { return 7; }))), 7);
+  EXPECT_THROW(run_task(loop, settled(aside([]() -> int { throw std::runtime_error("no"); }))), std::runtime_error);
+  std::promise<void> disk;
+  std::promise<void> over;
+  auto ended = over.get_future();
+  {
+    const auto held = aside([answers = disk.get_future().share(), over = std::move(over)]() mutable {
+      answers.wait();
+      over.set_value();
+    });
+    EXPECT_EQ(held.wait_for(Millis(10)), std::future_status::timeout);
+  }  // nobody waits for it
+  disk.set_value();
+  ended.get();
 }
 
 }  // namespace

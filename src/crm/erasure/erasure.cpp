@@ -6,12 +6,11 @@
 #include <boost/json.hpp>
 #include <cstring>
 #include <fstream>
-#include <memory>
 #include <set>
-#include <thread>
 
 #include "base/log.hpp"
 #include "crm/erasure/erasure.sql.hpp"
+#include "io/aside.hpp"
 
 namespace enishi::crm::erasure {
 namespace {
@@ -57,22 +56,6 @@ Result<void> append(const fs::path& file, const std::string& lines) {
   return {};
 }
 
-/// Does something on the backups' disk, which may not answer for as long as it likes: nobody waits but the caller, who may end first.
-template <class Work, class T = std::invoke_result_t<Work>>
-Task<T> aside(Work work) {
-  struct State {
-    std::atomic<bool> over{false};
-    T done = fail(Kind::internal, "INTERNAL", "not done");
-  };
-  auto state = std::make_shared<State>();
-  std::thread([state, work = std::move(work)] {
-    state->done = work();
-    state->over = true;
-  }).detach();
-  for (Millis wait{1}; !state->over; wait = std::min(wait * 2, Millis(250))) co_await sleep(wait);
-  co_return std::move(state->done);
-}
-
 }  // namespace
 
 Result<json::array> read_list(const fs::path& file) {
@@ -109,7 +92,7 @@ Task<Result<int>> reapply(pg::Lease& lease, json::array list) {
 }
 
 Task<Result<Reconciled>> reconcile(pg::Database& db, fs::path file) {
-  auto list = co_await aside([file] { return read_list(file); });
+  auto list = co_await settled(aside([file] { return read_list(file); }));
   if (!list) co_return tl::make_unexpected(list.error());
   auto rows = co_await db.run(s::erasures_to_keep, {});
   if (!rows) co_return tl::make_unexpected(rows.error());
@@ -135,7 +118,7 @@ Task<Result<Reconciled>> reconcile(pg::Database& db, fs::path file) {
     if (out.erased > 0) log_warning("people erased after the moment of this database were erased again", {{"people", out.erased}});
   }
   if (out.listed > 0) {
-    auto written = co_await aside([file, lines] { return append(file, lines); });
+    auto written = co_await settled(aside([file, lines] { return append(file, lines); }));
     if (!written) co_return tl::make_unexpected(written.error());
   }
   co_return out;
